@@ -1,0 +1,116 @@
+package processor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// Config says where and how an App runs. The zero value of every field is its default.
+type Config struct {
+	// Logger is told of what an operator should know: take-overs, redeliveries, skipped records. Nil: nobody is told.
+	Logger *zap.Logger
+	// Bounded says that the input is complete: Run reads every topic to its end, closes every window, delivers what comes of
+	// it and returns nil. The default is to run until the context ends.
+	Bounded bool
+}
+
+// App runs a topology. It is made by NewApp and run once.
+type App struct {
+	client   *stream.Client
+	topology *Topology
+	cfg      Config
+	owner    string
+}
+
+// NewApp returns an app that runs t through client. It starts nothing.
+func NewApp(client *stream.Client, t *Topology, cfg Config) *App {
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	return &App{client: client, topology: t, cfg: cfg, owner: rand.Text()}
+}
+
+// Run creates the topics that are missing, takes over the tasks, restores their state, and processes records until ctx ends;
+// then it commits, delivers and returns nil. It returns an error when a record fails under the policy Stop, when another
+// instance has taken over a task (stream.ErrFenced), when a topic differs from its declaration or vanishes, or when retention
+// has overtaken a position. Whatever ends it, a new Run goes on where the last commit was, as if nothing had happened.
+func (a *App) Run(ctx context.Context) error {
+	if err := a.createTopics(ctx); err != nil {
+		return fmt.Errorf("app %s: %w", a.topology.app, err)
+	}
+	runners := a.runners()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	errs := make([]error, len(runners)+1)
+	for i, r := range runners {
+		wg.Go(func() {
+			if errs[i] = r.run(ctx); errs[i] != nil {
+				cancel(errs[i])
+			}
+		})
+	}
+	if a.cfg.Bounded {
+		wg.Go(func() {
+			err := drain(ctx, runners)
+			if ctx.Err() == nil {
+				errs[len(runners)] = err
+			}
+			cancel(nil)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("app %s: %w", a.topology.app, err)
+	}
+	return nil
+}
+
+// createTopics makes every topic of the topology that does not exist yet.
+func (a *App) createTopics(ctx context.Context) error {
+	done := make(map[string]bool)
+	for _, spec := range a.topology.topics() {
+		if done[spec.Name] {
+			continue
+		}
+		done[spec.Name] = true
+		if err := a.client.CreateTopic(ctx, spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// topics lists all topics that the topology reads or writes; some more than once.
+func (t *Topology) topics() []stream.TopicSpec {
+	var specs []stream.TopicSpec
+	for _, sub := range t.subs {
+		for _, in := range sub.plan.Inputs {
+			specs = append(specs, in.Topic)
+		}
+		for _, out := range sub.plan.Sinks {
+			if out.Topic.Name == t.deadLetters.Name && t.policy != DeadLetter {
+				continue
+			}
+			specs = append(specs, out.Topic)
+		}
+	}
+	return specs
+}
+
+func (a *App) runners() []*runner {
+	var runners []*runner
+	for _, sub := range a.topology.subs {
+		for p := range sub.partitions {
+			runners = append(runners, newRunner(a, sub, p))
+		}
+	}
+	return runners
+}

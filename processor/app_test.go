@@ -1,0 +1,264 @@
+package processor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// newClient starts a server of its own for the test and connects to it.
+func newClient(t *testing.T) *stream.Client {
+	t.Helper()
+	nc := embeddedtest.Connect(t)
+	client, err := stream.NewClient(nc, stream.Config{})
+	require.NoError(t, err)
+	return client
+}
+
+func newApp(t *testing.T, client *stream.Client, topology *processor.Topology, bounded bool) *processor.App {
+	t.Helper()
+	return processor.NewApp(client, topology, processor.Config{Bounded: bounded, Logger: zaptest.NewLogger(t)})
+}
+
+// produce stores records and returns when they are.
+func produce[V any](t *testing.T, client *stream.Client, topic stream.Topic[V], records ...stream.ProducerRecord[V]) {
+	t.Helper()
+	require.NoError(t, client.CreateTopic(t.Context(), topic.Spec()))
+	p, err := stream.NewProducer(client, topic, stream.ProducerConfig{})
+	require.NoError(t, err)
+	for _, r := range records {
+		require.NoError(t, p.Send(t.Context(), r))
+	}
+	require.NoError(t, p.Close(t.Context()))
+}
+
+// all returns everything that a topic holds.
+func all[V any](t *testing.T, client *stream.Client, topic stream.Topic[V]) []stream.Record[V] {
+	t.Helper()
+	consumer, err := stream.NewConsumer(t.Context(), client, topic, stream.ConsumerConfig{Group: fmt.Sprintf("test-%d", rand.Uint64())})
+	require.NoError(t, err)
+	defer consumer.Close()
+	var records []stream.Record[V]
+	for {
+		done, err := consumer.CaughtUp(t.Context())
+		require.NoError(t, err)
+		if done {
+			return records
+		}
+		batch, err := consumer.Poll(t.Context())
+		require.NoError(t, err)
+		records = append(records, batch...)
+	}
+}
+
+func textLines(n int) []stream.ProducerRecord[line] {
+	records := make([]stream.ProducerRecord[line], n)
+	for i := range records {
+		text := fmt.Sprintf("w%d w%d common", i%7, i%100)
+		records[i] = stream.ProducerRecord[line]{Key: fmt.Sprintf("k%d", i%50), Value: line{Text: text, At: at(i)}}
+	}
+	return records
+}
+
+// checkCounts makes sure that every word of n lines was counted once: the results of a word are 1, 2, 3, ... in order.
+func checkCounts(t *testing.T, client *stream.Client, n int) {
+	t.Helper()
+	want := map[string]int{}
+	for _, r := range textLines(n) {
+		for _, w := range strings.Fields(r.Value.Text) {
+			want[w]++
+		}
+	}
+	got := map[string]int{}
+	for _, r := range all(t, client, counts) {
+		require.Equal(t, got[r.Key]+1, r.Value, "word %q: lost, doubled or out of order", r.Key)
+		got[r.Key] = r.Value
+	}
+	require.Equal(t, want, got)
+}
+
+func TestBoundedAppProcessesEverythingOnce(t *testing.T) {
+	client := newClient(t)
+	produce(t, client, lines, textLines(5000)...)
+	require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+	checkCounts(t, client, 5000)
+	// Run again: there is nothing left, and nothing comes twice.
+	require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+	checkCounts(t, client, 5000)
+}
+
+func TestGroupOffsetsFollowTheCommits(t *testing.T) {
+	client := newClient(t)
+	produce(t, client, lines, textLines(1000)...)
+	require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+	committed, err := client.Committed(t.Context(), lines.Spec(), "wordcount")
+	require.NoError(t, err)
+	sum := uint64(0)
+	for _, c := range committed {
+		require.Zero(t, c.Lag)
+		sum += c.Next - 1
+	}
+	require.EqualValues(t, 1000, sum)
+}
+
+// TestRestartsChangeNothing stops the app at random moments and starts it again, while records come in.
+func TestRestartsChangeNothing(t *testing.T) {
+	client := newClient(t)
+	const n = 20_000
+	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
+	var wg sync.WaitGroup
+	wg.Go(func() { produce(t, client, lines, textLines(n)...) })
+	for range 12 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(20+rand.IntN(150))*time.Millisecond)
+		require.NoError(t, newApp(t, client, wordCount(t), false).Run(ctx))
+		cancel()
+	}
+	wg.Wait()
+	require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+	checkCounts(t, client, n)
+}
+
+// TestStaleOwnerIsFenced has two apps own the same tasks. The older one must find out at its next commit, and nothing that it
+// has computed after the take-over may be seen.
+func TestStaleOwnerIsFenced(t *testing.T) {
+	client := newClient(t)
+	records := textLines(3000)
+	produce(t, client, lines, records[:1000]...)
+	stale, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	staleErr := make(chan error, 1)
+	go func() { staleErr <- newApp(t, client, wordCount(t), false).Run(stale) }()
+	require.Eventually(t, func() bool {
+		committed, err := client.Committed(t.Context(), lines.Spec(), "wordcount")
+		if err != nil {
+			return false
+		}
+		sum := uint64(0)
+		for _, c := range committed {
+			sum += c.Next - 1
+		}
+		return sum == 1000
+	}, 30*time.Second, 10*time.Millisecond)
+
+	next, stop := context.WithCancel(t.Context())
+	nextErr := make(chan error, 1)
+	core, logs := observer.New(zap.DebugLevel)
+	heir := processor.NewApp(client, wordCount(t), processor.Config{Logger: zap.New(core)})
+	go func() { nextErr <- heir.Run(next) }()
+	require.Eventually(t, func() bool { return logs.FilterMessage("took over").Len() == 8 }, 30*time.Second, 5*time.Millisecond)
+	produce(t, client, lines, records[1000:]...)
+	err := <-staleErr
+	require.ErrorIs(t, err, stream.ErrFenced)
+	require.ErrorContains(t, err, "task ")
+	stop()
+	require.NoError(t, <-nextErr)
+	require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+	checkCounts(t, client, 3000)
+}
+
+// TestOutboxOfACrashIsDelivered makes the app die between the commit and its delivery: the topic of results is gone at that
+// moment. The next run must deliver what the commit holds.
+func TestOutboxOfACrashIsDelivered(t *testing.T) {
+	nc := embeddedtest.Connect(t)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	client, err := stream.NewClient(nc, stream.Config{})
+	require.NoError(t, err)
+	in := stream.Topic[int]{Name: "numbers"}
+	out := stream.Topic[int]{Name: "squares"}
+	build := func() *processor.Topology {
+		b := processor.NewBuilder("square")
+		processor.Map(processor.From(b, in), func(n int) int { return n * n }).To(out)
+		topology, err := b.Build()
+		require.NoError(t, err)
+		return topology
+	}
+	require.NoError(t, newApp(t, client, build(), true).Run(t.Context()))
+	running, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	core, logs := observer.New(zap.DebugLevel)
+	app := processor.NewApp(client, build(), processor.Config{Logger: zap.New(core)})
+	go func() { ended <- app.Run(running) }()
+	require.Eventually(t, func() bool { return logs.FilterMessage("took over").Len() == 1 }, 30*time.Second, 5*time.Millisecond)
+	require.NoError(t, js.DeleteStream(t.Context(), out.Spec().BackingStream(0)))
+	produce(t, client, in, stream.ProducerRecord[int]{Key: "a", Value: 3}, stream.ProducerRecord[int]{Key: "b", Value: 4})
+	var gone *stream.TopicNotFoundError
+	if err := <-ended; !errors.As(err, &gone) {
+		require.NoError(t, err)
+		t.Fatal("the app ended without an error although its topic is gone")
+	}
+	for range 2 {
+		require.NoError(t, newApp(t, client, build(), true).Run(t.Context()))
+		var values []int
+		for _, r := range all(t, client, out) {
+			values = append(values, r.Value)
+		}
+		require.Equal(t, []int{9, 16}, values)
+	}
+}
+
+// TestRule3_LowestTimestampFirst has two inputs filled before the app starts: records must be processed in the order of their
+// event times, whichever input they are in, and in the order of offsets within one.
+func TestRule3_LowestTimestampFirst(t *testing.T) {
+	client := newClient(t)
+	left := stream.Topic[line]{Name: "left", Partitions: 2, Time: lines.Time}
+	right := stream.Topic[line]{Name: "right", Partitions: 2, Time: lines.Time}
+	var l, r []stream.ProducerRecord[line]
+	for i := range 4000 {
+		rec := stream.ProducerRecord[line]{Key: fmt.Sprintf("k%d", i%5), Value: line{At: at(i)}}
+		if rand.IntN(3) == 0 {
+			l = append(l, rec)
+		} else {
+			r = append(r, rec)
+		}
+	}
+	produce(t, client, left, l...)
+	produce(t, client, right, r...)
+	var mu sync.Mutex
+	last := map[int]time.Time{}
+	seen, disordered := 0, 0
+	b := processor.NewBuilder("ordered")
+	merged := processor.From(b, left).Merge(processor.From(b, right))
+	merged.Peek(func(rec processor.Record[line]) {
+		mu.Lock()
+		defer mu.Unlock()
+		p := stream.Partition(rec.Key, 2)
+		if rec.Time.Before(last[p]) {
+			disordered++
+		}
+		last[p] = rec.Time
+		seen++
+	})
+	topology, err := b.Build()
+	require.NoError(t, err)
+	require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
+	require.Equal(t, 4000, seen)
+	require.Zero(t, disordered)
+}
+
+func TestTopicWithOtherPartitionsIsRefused(t *testing.T) {
+	client := newClient(t)
+	require.NoError(t, client.CreateTopic(t.Context(), stream.Topic[line]{Name: "lines", Partitions: 2}.Spec()))
+	err := newApp(t, client, wordCount(t), true).Run(t.Context())
+	var mismatch *stream.TopicMismatchError
+	require.ErrorAs(t, err, &mismatch)
+}

@@ -1,0 +1,118 @@
+package processor
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"time"
+
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// Builder gathers the description of a topology. Its verbs never fail: what is wrong is reported by Build, all of it, each
+// mistake with the file and line of the call. A Builder is for one goroutine and for one Build.
+type Builder struct {
+	app         string
+	vertices    []*vertex
+	mistakes    []error
+	deadLetters *stream.Topic[[]byte]
+	policy      FailurePolicy
+	closeOnIdle time.Duration
+}
+
+// NewBuilder returns an empty builder. app names the application: its consumer group, its journals and its internal topics
+// are named after it, so it must stay the same over restarts. It is made of letters, digits, '-' and '_'.
+func NewBuilder(app string) *Builder {
+	b := &Builder{app: app}
+	if !legalName.MatchString(app) {
+		b.mistake(callSite(1), "the app name %q must be made of letters, digits, '-' and '_'", app)
+	}
+	return b
+}
+
+// FailurePolicy says what becomes of a record that cannot be processed: undecodable, without a key where one is needed, or
+// refused by a user function that returned an error or panicked.
+type FailurePolicy int
+
+const (
+	// DeadLetter sends the record, with its original bytes and the reason in its headers, to the dead letter topic, and goes
+	// on. It is the default.
+	DeadLetter FailurePolicy = iota
+	// Stop ends the app with an error that names the record. After a restart it is the first record to be read again.
+	Stop
+	// Skip drops the record and goes on; the logger is told.
+	Skip
+)
+
+// OnFailure sets the policy for failed records. Without it, it is DeadLetter.
+func (b *Builder) OnFailure(p FailurePolicy) { b.policy = p }
+
+// DeadLetters sets the topic of dead letters. Without it, it is "<app>-dead-letters" with one partition.
+func (b *Builder) DeadLetters(topic stream.Topic[[]byte]) { b.deadLetters = &topic }
+
+// CloseOnIdle lets the stream time of a task follow the clock, d behind it, once all inputs of the task are caught up and
+// have been silent for d: the last window closes, absence is noticed. Zero, the default, leaves time to the records.
+func (b *Builder) CloseOnIdle(d time.Duration) {
+	if d < 0 {
+		b.mistake(callSite(1), "CloseOnIdle needs a duration of zero or more, got %v", d)
+	}
+	b.closeOnIdle = d
+}
+
+var legalName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// ErrTopology is what every error of Build wraps.
+var ErrTopology = errors.New("the topology has mistakes")
+
+func (b *Builder) mistake(at, format string, args ...any) {
+	b.mistakes = append(b.mistakes, fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...)))
+}
+
+// callSite returns the file and line of the user's call, skip frames above the caller.
+func callSite(skip int) string {
+	_, file, line, ok := runtime.Caller(skip + 1)
+	if !ok {
+		return "unknown place"
+	}
+	return fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(file)), filepath.Base(file), line)
+}
+
+// kind of a vertex in the topology's graph.
+type kind string
+
+const (
+	kindSource      kind = "source"
+	kindFilter      kind = "filter"
+	kindMap         kind = "map"
+	kindFlatMap     kind = "flat-map"
+	kindKeyBy       kind = "key-by"
+	kindMerge       kind = "merge"
+	kindPeek        kind = "peek"
+	kindProcess     kind = "process"
+	kindSink        kind = "sink"
+	kindRepartition kind = "repartition"
+)
+
+// vertex is one operator without its types: what the topology's shape is made of.
+type vertex struct {
+	kind    kind
+	name    string // written by the user; empty where none is needed
+	at      string // file and line of the call
+	parents []*vertex
+	stores  []string
+
+	topic stream.TopicSpec // of sources and sinks
+	// repartition: the KeyBy that feeds this source
+	fedBy *vertex
+	sub   *subTopology
+	root  *vertex // disjoint sets while Build looks for sub-topologies
+	rank  int     // index of the input (sources) or the sink in its sub-topology
+	bind  func(w *wiring)
+}
+
+func (b *Builder) add(v *vertex) *vertex {
+	b.vertices = append(b.vertices, v)
+	return v
+}

@@ -1,0 +1,100 @@
+package processor
+
+import "time"
+
+// commitState is what a runner knows of its commits. One is in flight at most; the next batch is processed meanwhile.
+type commitState struct {
+	jobs     chan job
+	results  chan result
+	inFlight bool
+	records  int       // processed since the last commit
+	last     time.Time // when it was
+	trim     uint64    // to where the journal may be trimmed with the next one, 0: not
+}
+
+// commitIfDue commits when the inputs have run dry or the batch has grown large or old enough.
+func (r *runner) commitIfDue(dry bool) error {
+	c := &r.commits
+	if c.inFlight {
+		select {
+		case res := <-c.results:
+			if err := r.settled(res); err != nil {
+				return err
+			}
+		default:
+			if c.records < batchLimit {
+				return nil
+			}
+			if err := r.settle(); err != nil {
+				return err
+			}
+		}
+	}
+	if !dry && c.records < batchRecords && time.Since(c.last) < batchAge {
+		return nil
+	}
+	return r.commit(false)
+}
+
+// commit hands what has happened since the last commit to the committer, if anything has or if it is forced.
+func (r *runner) commit(force bool) error {
+	c := &r.commits
+	commit, err := r.task.Commit(r.app.owner, force)
+	c.records, c.last = 0, time.Now()
+	if err != nil || commit == nil {
+		return err
+	}
+	c.jobs <- job{commit: commit, trim: c.trim}
+	c.inFlight, c.trim = true, 0
+	return nil
+}
+
+// settled takes note of a commit that is durable and delivered, or has failed.
+func (r *runner) settled(res result) error {
+	c := &r.commits
+	c.inFlight = false
+	if res.err != nil {
+		return res.err
+	}
+	r.task.Appended(res.number, res.seq)
+	r.task.Delivered(res.number)
+	if before, ok := r.task.Trim(); ok {
+		c.trim = before
+	}
+	return nil
+}
+
+// finish commits what has been processed, waits until it is delivered, and notes that it is, so that the next owner need not
+// look. It is the last thing that a task does.
+func (r *runner) finish() error {
+	if err := r.settle(); err != nil {
+		return err
+	}
+	for _, force := range []bool{false, true} {
+		if force && r.task.Settled() {
+			break
+		}
+		if err := r.commit(force); err != nil {
+			return err
+		}
+		if err := r.settle(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle waits for the commit in flight, if there is one.
+func (r *runner) settle() error {
+	if !r.commits.inFlight {
+		return nil
+	}
+	return r.settled(<-r.commits.results)
+}
+
+// abandon waits for the commit in flight and leaves what came after it to the next owner.
+func (r *runner) abandon() {
+	if r.commits.inFlight {
+		<-r.commits.results
+	}
+}

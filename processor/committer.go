@@ -1,0 +1,186 @@
+package processor
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rossby-streams/rossby/processor/internal/engine"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// lease is how long an owner that has just heard from its journal may take for granted that it is still the owner. One that
+// has slept longer looks at the journal before it publishes anything.
+const lease = 5 * time.Second
+
+// deliveryChunk is how many records are published between two looks at the lease.
+const deliveryChunk = 4096
+
+// offsetsEvery is how often the group's durable consumers, which people look at, follow the commits.
+const offsetsEvery = time.Second
+
+// committer makes the commits of one task durable and delivers their outboxes, one at a time, in order. Its methods run in
+// the goroutine of the runner until start, then in its own.
+type committer struct {
+	client    *stream.Client
+	journal   *stream.Journal
+	group     string
+	partition int
+	inputs    []engine.Input
+	internal  map[string]bool // the repartition topics among the sinks
+	log       *zap.Logger
+
+	heard     time.Time // when the journal last confirmed that it is ours
+	positions []engine.Position
+	stored    time.Time // when the durables last followed
+	behind    bool      // the durables have not followed the last commit
+}
+
+// job is one commit, and where the journal may be trimmed to by then.
+type job struct {
+	commit *engine.Commit
+	trim   uint64 // 0: not now
+}
+
+// result is what became of a job.
+type result struct {
+	number uint64
+	seq    uint64
+	err    error
+}
+
+// serve works off the jobs until the channel is closed.
+func (c *committer) serve(ctx context.Context, jobs <-chan job, results chan<- result) {
+	tick := time.NewTicker(offsetsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case j, ok := <-jobs:
+			if !ok {
+				c.storeOffsets(ctx)
+				return
+			}
+			results <- c.commit(ctx, j)
+		case <-tick.C:
+			c.storeOffsets(ctx)
+		}
+	}
+}
+
+// commit appends, delivers, and lets the rest of the world follow.
+func (c *committer) commit(ctx context.Context, j job) result {
+	entry, err := c.journal.Append(ctx, j.commit.Data)
+	if err != nil {
+		return result{err: fmt.Errorf("commit %d: %w", j.commit.Number, err)}
+	}
+	c.heard = time.Now()
+	if err := c.deliver(ctx, j.commit.Outbox); err != nil {
+		return result{err: fmt.Errorf("deliver the records of commit %d: %w", j.commit.Number, err)}
+	}
+	c.positions, c.behind = j.commit.Positions, true
+	if j.trim > 0 {
+		if err := c.journal.Trim(ctx, j.trim); err != nil {
+			c.log.Warn("the journal could not be trimmed; it is tried again later", zap.Error(err))
+		}
+	}
+	return result{number: j.commit.Number, seq: entry.Seq}
+}
+
+// deliver publishes an outbox, after making sure that the task is still ours.
+func (c *committer) deliver(ctx context.Context, outbox []stream.Outgoing) error {
+	for len(outbox) > 0 {
+		if time.Since(c.heard) > lease {
+			if err := c.journal.Verify(ctx); err != nil {
+				return err
+			}
+			c.heard = time.Now()
+		}
+		n := min(len(outbox), deliveryChunk)
+		if err := c.client.Publish(ctx, outbox[:n]); err != nil {
+			return err
+		}
+		outbox = outbox[n:]
+	}
+	return nil
+}
+
+// redeliver publishes what a former owner may not have delivered. What its topics hold already is dropped: by the server
+// while its duplicate window remembers, else by looking.
+func (c *committer) redeliver(ctx context.Context, u engine.Undelivered, stored time.Time) error {
+	outbox := u.Outbox
+	age := time.Since(stored)
+	if age < 0 || age > c.shortestWindow(outbox)/4 { // generous: clocks differ
+		var err error
+		if outbox, err = c.missing(ctx, outbox, stored); err != nil {
+			return err
+		}
+	}
+	c.log.Info("redelivering the records of a commit", zap.Uint64("commit", u.Number),
+		zap.Int("records", len(u.Outbox)), zap.Int("missing", len(outbox)))
+	return c.deliver(ctx, outbox)
+}
+
+// shortestWindow returns how long the topics of an outbox remember message ids, at least. Readers of repartition topics know
+// for ever what they have had.
+func (c *committer) shortestWindow(outbox []stream.Outgoing) time.Duration {
+	window := time.Duration(math.MaxInt64)
+	for i := range outbox {
+		if !c.internal[outbox[i].Topic.Name] {
+			window = min(window, outbox[i].Topic.DuplicateWindow)
+		}
+	}
+	return window
+}
+
+// missing returns the records whose ids their partitions do not hold since the commit was stored.
+func (c *committer) missing(ctx context.Context, outbox []stream.Outgoing, since time.Time) ([]stream.Outgoing, error) {
+	type place struct {
+		topic     string
+		partition int
+	}
+	present := make(map[place]map[string]struct{})
+	var missing []stream.Outgoing
+	for _, o := range outbox {
+		if c.internal[o.Topic.Name] {
+			missing = append(missing, o)
+			continue
+		}
+		at := place{o.Topic.Name, o.Partition}
+		ids, ok := present[at]
+		if !ok {
+			var err error
+			if ids, err = c.client.PublishedIDs(ctx, o.Topic, o.Partition, since.Add(-time.Second)); err != nil {
+				return nil, fmt.Errorf("look for delivered records in topic %s, partition %d: %w", o.Topic.Name, o.Partition, err)
+			}
+			present[at] = ids
+		}
+		if _, ok := ids[o.ID]; !ok {
+			missing = append(missing, o)
+		}
+	}
+	return missing, nil
+}
+
+// storeOffsets lets the group's durables follow the last commit, and drops what nobody needs any more from repartition
+// topics. The journal is what counts, so a failure is told and tried again.
+func (c *committer) storeOffsets(ctx context.Context) {
+	if !c.behind {
+		return
+	}
+	for i, p := range c.positions {
+		if err := c.client.StoreOffset(ctx, c.inputs[i].Topic, c.group, c.partition, p.Next); err != nil {
+			c.log.Warn("the committed offset could not be shown in the group's durable consumer", zap.String("topic", p.Topic), zap.Error(err))
+			return
+		}
+		if p.Internal {
+			if err := c.client.Purge(ctx, c.inputs[i].Topic, c.partition, p.Next); err != nil {
+				c.log.Warn("a repartition topic could not be purged of what is processed", zap.String("topic", p.Topic), zap.Error(err))
+				return
+			}
+		}
+	}
+	c.behind = false
+}

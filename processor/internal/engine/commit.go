@@ -1,0 +1,231 @@
+package engine
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// commitVersion is the format of the messages in a journal.
+//
+//	1: version, owner, number, delivered, stream time, positions {topic, next, index, seen {task, commit, index}}, stores
+//	   with their changes
+//	   {name, changes {kind, key, time, seq, value unless deleted}}, outbox {topic, partition, key, headers, data}
+const commitVersion = 1
+
+// Commit is one transaction of a task: what its journal keeps, and what is to be published once it does.
+type Commit struct {
+	Number    uint64
+	Data      []byte
+	Outbox    []stream.Outgoing
+	Positions []Position
+}
+
+// Commit returns everything that has happened since the last one as one transaction, or nil if nothing has. owner names the
+// instance that commits. With force there is a commit even if it is empty: that is how a new owner fences the old one.
+func (t *Task) Commit(owner string, force bool) (*Commit, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	if !t.changed && !force {
+		return nil, nil
+	}
+	number := t.journal.last + 1
+	t.rideAlong()
+	dst := make([]byte, 0, t.journal.sizeHint())
+	dst = append(dst, commitVersion)
+	dst = appendString(dst, owner)
+	dst = binary.AppendUvarint(dst, number)
+	dst = binary.AppendUvarint(dst, t.journal.delivered)
+	dst = binary.AppendVarint(dst, t.now)
+	positions := t.Positions()
+	dst = binary.AppendUvarint(dst, uint64(len(positions)))
+	for i, p := range positions {
+		dst = appendString(dst, p.Topic)
+		dst = binary.AppendUvarint(dst, p.Next)
+		dst = binary.AppendUvarint(dst, uint64(p.Index))
+		dst = appendSeen(dst, &t.inputs[i].seen)
+	}
+	dst, err := t.appendStores(dst, number)
+	if err != nil {
+		return nil, err
+	}
+	messages := t.outbox.messages
+	dst = t.appendOutbox(dst, messages)
+	t.outbox.reset()
+	t.changed = false
+	t.journal.add(number, len(dst))
+	t.journal.recorded = t.journal.delivered
+	if len(messages) > 0 {
+		t.journal.withOutbox = number
+	}
+	return &Commit{Number: number, Data: dst, Outbox: outgoing(t.plan, t.ID(), number, messages), Positions: positions}, nil
+}
+
+func (t *Task) appendStores(dst []byte, number uint64) ([]byte, error) {
+	dirty := 0
+	for _, s := range t.stores {
+		if s.isDirty() {
+			dirty++
+		}
+	}
+	dst = binary.AppendUvarint(dst, uint64(dirty))
+	for _, s := range t.stores {
+		if !s.isDirty() {
+			continue
+		}
+		dst = appendString(dst, s.Name())
+		var err error
+		if dst, err = s.flush(dst, number); err != nil {
+			t.err = fmt.Errorf("commit store %s: %w", s.Name(), err)
+			return nil, t.err
+		}
+	}
+	return dst, nil
+}
+
+func (t *Task) appendOutbox(dst []byte, messages []outMessage) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(messages)))
+	for _, m := range messages {
+		dst = appendString(dst, t.plan.Sinks[m.sink].Topic.Name)
+		dst = binary.AppendUvarint(dst, uint64(m.partition))
+		dst = appendString(dst, m.key)
+		dst = appendHeaders(dst, m.headers)
+		dst = appendString(dst, m.data)
+	}
+	return dst
+}
+
+// Restore applies one commit of the journal, in order. seq is where the journal holds it. After the last one, call
+// Restored.
+func (t *Task) Restore(seq uint64, data []byte) error {
+	d := &decoder{data: data}
+	if v := d.byte(); d.err == nil && v != commitVersion {
+		return fmt.Errorf("restore task %s: journal entry %d has format %d, this program reads format %d: run the version that wrote it, or reset the app", t.ID(), seq, v, commitVersion)
+	}
+	_ = d.string() // owner
+	number := d.uvarint()
+	delivered := d.uvarint()
+	now := d.varint()
+	if err := t.restorePositions(d); err != nil {
+		return fmt.Errorf("restore task %s, journal entry %d: %w", t.ID(), seq, err)
+	}
+	if err := t.restoreStores(d, number); err != nil {
+		return fmt.Errorf("restore task %s, journal entry %d: %w", t.ID(), seq, err)
+	}
+	if d.err != nil {
+		return fmt.Errorf("restore task %s, journal entry %d: %w", t.ID(), seq, d.err)
+	}
+	if number <= t.journal.last {
+		return fmt.Errorf("restore task %s, journal entry %d: %w: commit %d follows commit %d", t.ID(), seq, errCorrupt, number, t.journal.last)
+	}
+	t.now = max(t.now, now)
+	t.journal.add(number, len(data))
+	t.journal.appended(number, seq)
+	t.journal.delivered = max(t.journal.delivered, delivered)
+	t.journal.keepOutbox(number, d.data)
+	return nil
+}
+
+func (t *Task) restorePositions(d *decoder) error {
+	for range d.count() {
+		topic, next, index, seen := d.string(), d.uvarint(), d.small(), d.readSeen()
+		if d.err != nil {
+			return d.err
+		}
+		in := t.inputOf(topic)
+		if in == nil {
+			return fmt.Errorf("the task was reading topic %q, this topology does not: bring the input back, or give the app a new name", topic)
+		}
+		in.next, in.index, in.seen = next, index, seen
+	}
+	return d.err
+}
+
+func (t *Task) inputOf(topic string) *input {
+	for i := range t.inputs {
+		if t.inputs[i].Topic.Name == topic {
+			return &t.inputs[i]
+		}
+	}
+	return nil
+}
+
+func (t *Task) restoreStores(d *decoder, number uint64) error {
+	for range d.count() {
+		name := d.string()
+		if d.err != nil {
+			return d.err
+		}
+		s, ok := t.Store(name).(store)
+		if !ok {
+			return fmt.Errorf("there is state of %q, which this topology does not have: bring the operator back under its name, or give the app a new name", name)
+		}
+		for range d.count() {
+			if err := s.restore(d, number); err != nil {
+				return fmt.Errorf("store %s: %w", name, err)
+			}
+		}
+	}
+	return d.err
+}
+
+// Undelivered is a commit whose outbox may not have reached its topics.
+type Undelivered struct {
+	Number uint64
+	Seq    uint64 // of its journal entry
+	Outbox []stream.Outgoing
+}
+
+// Restored ends a series of Restore calls. It returns the commits whose outboxes were not yet known to be delivered.
+func (t *Task) Restored() ([]Undelivered, error) {
+	for _, s := range t.stores {
+		s.restored(t.now)
+	}
+	heap.Init(&t.timers)
+	t.changed = false
+	var undelivered []Undelivered
+	for _, c := range t.journal.commits {
+		if c.number <= t.journal.delivered || len(c.outbox) == 0 {
+			continue
+		}
+		messages, err := t.decodeOutbox(c.outbox)
+		if err != nil {
+			return nil, fmt.Errorf("restore the outbox of task %s, commit %d: %w", t.ID(), c.number, err)
+		}
+		if len(messages) > 0 {
+			undelivered = append(undelivered, Undelivered{Number: c.number, Seq: c.seq, Outbox: outgoing(t.plan, t.ID(), c.number, messages)})
+		}
+	}
+	t.journal.forgetOutboxes()
+	return undelivered, nil
+}
+
+func (t *Task) decodeOutbox(data []byte) ([]outMessage, error) {
+	d := &decoder{data: data}
+	messages := make([]outMessage, 0, d.count())
+	for range cap(messages) {
+		topic := d.string()
+		m := outMessage{partition: d.small(), key: d.string(), headers: d.headers(), data: d.bytes()}
+		if d.err != nil {
+			return nil, d.err
+		}
+		m.sink = t.sinkOf(topic)
+		if m.sink < 0 {
+			return nil, fmt.Errorf("there are undelivered records for topic %q, which this topology does not write: bring the sink back until they are delivered", topic)
+		}
+		messages = append(messages, m)
+	}
+	return messages, d.err
+}
+
+func (t *Task) sinkOf(topic string) int {
+	for i := range t.plan.Sinks {
+		if t.plan.Sinks[i].Topic.Name == topic {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,127 @@
+package engine
+
+// ledgerOfCommits is what a task knows of its journal: which commits it still holds and how much of them is garbage.
+type ledgerOfCommits struct {
+	commits   []commitInfo // those that have not been trimmed, oldest first
+	last      uint64       // number of the newest commit
+	delivered uint64       // outboxes up to this commit have reached their topics
+	bytes     int          // of all commits held
+	// recorded is what the newest commit says of delivered, withOutbox the newest commit that has produced anything.
+	recorded, withOutbox uint64
+}
+
+type commitInfo struct {
+	number uint64
+	seq    uint64 // its place in the journal; 0 while it is on its way
+	bytes  int
+	outbox []byte // undecoded; while restoring only
+}
+
+// trimSlack is the garbage that a journal may always hold, in bytes: below it, trimming costs more than it frees.
+const trimSlack = 64 << 10
+
+func (l *ledgerOfCommits) add(number uint64, bytes int) {
+	l.last = number
+	l.commits = append(l.commits, commitInfo{number: number, bytes: bytes})
+	l.bytes += bytes
+}
+
+func (l *ledgerOfCommits) appended(number, seq uint64) {
+	for i := len(l.commits) - 1; i >= 0; i-- {
+		if l.commits[i].number == number {
+			l.commits[i].seq = seq
+			return
+		}
+	}
+}
+
+func (l *ledgerOfCommits) sizeHint() int {
+	if n := len(l.commits); n > 0 {
+		return l.commits[n-1].bytes + 256
+	}
+	return 256
+}
+
+// keepOutbox remembers the outbox of a commit that is being restored, and forgets those that were delivered since.
+func (l *ledgerOfCommits) keepOutbox(number uint64, outbox []byte) {
+	l.commits[len(l.commits)-1].outbox = outbox
+	for i := len(l.commits) - 2; i >= 0 && l.commits[i].outbox != nil; i-- {
+		if l.commits[i].number <= l.delivered {
+			l.commits[i].outbox = nil
+		}
+	}
+}
+
+func (l *ledgerOfCommits) forgetOutboxes() {
+	for i := range l.commits {
+		l.commits[i].outbox = nil
+	}
+}
+
+// Appended tells the task where the journal holds a commit.
+func (t *Task) Appended(number, seq uint64) { t.journal.appended(number, seq) }
+
+// Delivered tells the task that the outboxes up to that commit have reached their topics. The next commit records it.
+func (t *Task) Delivered(number uint64) { t.journal.delivered = max(t.journal.delivered, number) }
+
+// Settled reports whether the journal says of every outbox that it has been delivered, so that the next owner has nothing to
+// deliver again.
+func (t *Task) Settled() bool { return t.journal.recorded >= t.journal.withOutbox }
+
+// LastCommit returns the number of the newest commit, 0 if there is none.
+func (t *Task) LastCommit() uint64 { return t.journal.last }
+
+// Trim returns the place in the journal before which nothing is needed any more, and forgets those commits. It is false
+// when there is too little to trim to be worth a request.
+func (t *Task) Trim() (before uint64, ok bool) {
+	keep := t.journal.delivered + 1
+	for _, s := range t.stores {
+		if oldest := s.oldest(); oldest != 0 {
+			keep = min(keep, oldest)
+		}
+	}
+	n, bytes := 0, 0
+	for n < len(t.journal.commits)-1 && t.journal.commits[n].number < keep && t.journal.commits[n+1].seq != 0 {
+		bytes += t.journal.commits[n].bytes
+		n++
+	}
+	if n == 0 || bytes < trimSlack && n < 64 {
+		return 0, false
+	}
+	before = t.journal.commits[n].seq
+	t.journal.commits = append([]commitInfo(nil), t.journal.commits[n:]...)
+	t.journal.bytes -= bytes
+	return before, true
+}
+
+// rideAlong adds live rows of the oldest commits to the next one when more than half of the journal is garbage, so that its
+// head can be trimmed. It adds no more than keeps the work proportional to what is written anyway.
+func (t *Task) rideAlong() {
+	live := 0
+	for _, s := range t.stores {
+		live += s.liveBytes()
+	}
+	if t.journal.bytes <= 2*live+trimSlack {
+		return
+	}
+	budget := max(4<<10, t.journal.sizeHint())
+	for t.oldestStore() != nil && budget > 0 {
+		s := t.oldestStore()
+		left := s.rideAlong(budget)
+		if left == budget {
+			return
+		}
+		budget = left
+	}
+}
+
+// oldestStore returns the store that holds the oldest commit back.
+func (t *Task) oldestStore() store {
+	var found store
+	for _, s := range t.stores {
+		if o := s.oldest(); o != 0 && (found == nil || o < found.oldest()) {
+			found = s
+		}
+	}
+	return found
+}

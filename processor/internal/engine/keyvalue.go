@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"iter"
+
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// KeyValue is a store of one value per key, in memory, durable through the journal.
+type KeyValue[V any] struct {
+	name string
+	rows map[string]*row[V]
+	led  ledger[V]
+	size int
+}
+
+// NewKeyValue returns an empty store and registers it with t under name.
+func NewKeyValue[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V] {
+	s := &KeyValue[V]{name: name, rows: make(map[string]*row[V]), led: ledger[V]{codec: codec}}
+	t.addStore(s)
+	return s
+}
+
+// Get returns the value of key and whether there is one.
+func (s *KeyValue[V]) Get(key string) (V, bool) {
+	if r, ok := s.rows[key]; ok && !r.dead {
+		return r.value, true
+	}
+	var none V
+	return none, false
+}
+
+// Put sets the value of key.
+func (s *KeyValue[V]) Put(key string, value V) {
+	r, ok := s.rows[key]
+	if !ok {
+		r = &row[V]{key: key}
+		s.rows[key] = r
+	}
+	if !ok || r.dead {
+		r.dead = false
+		s.size++
+	}
+	r.value = value
+	s.led.touch(r)
+}
+
+// Delete removes key; it is no error if there is none.
+func (s *KeyValue[V]) Delete(key string) {
+	r, ok := s.rows[key]
+	if !ok || r.dead {
+		return
+	}
+	var none V
+	r.value, r.dead = none, true
+	s.size--
+	s.led.touch(r)
+}
+
+// Len returns the number of keys.
+func (s *KeyValue[V]) Len() int { return s.size }
+
+// All yields every key and value, in no particular order.
+func (s *KeyValue[V]) All() iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for key, r := range s.rows {
+			if !r.dead && !yield(key, r.value) {
+				return
+			}
+		}
+	}
+}
+
+// Name returns the name of the store.
+func (s *KeyValue[V]) Name() string { return s.name }
+
+func (s *KeyValue[V]) flush(dst []byte, number uint64) ([]byte, error) {
+	return s.led.flush(dst, number, func(r *row[V]) { delete(s.rows, r.key) })
+}
+
+func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
+	c, err := s.led.decode(d)
+	if err != nil {
+		return err
+	}
+	r, ok := s.rows[c.key]
+	if c.deleted {
+		if ok {
+			s.led.unlink(r)
+			delete(s.rows, c.key)
+			s.size--
+		}
+		return nil
+	}
+	if !ok {
+		r = &row[V]{key: c.key}
+		s.rows[c.key] = r
+		s.size++
+	}
+	r.value = c.value
+	s.led.link(r, number, c.size)
+	return nil
+}
+
+func (s *KeyValue[V]) restored(int64)           {}
+func (s *KeyValue[V]) advance(int64)            {}
+func (s *KeyValue[V]) oldest() uint64           { return s.led.oldest() }
+func (s *KeyValue[V]) rideAlong(budget int) int { return s.led.rideAlong(budget) }
+func (s *KeyValue[V]) liveBytes() int           { return s.led.live }
+func (s *KeyValue[V]) isDirty() bool            { return len(s.led.dirty) > 0 }

@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// Emitted is a record on its way to a sink.
+type Emitted struct {
+	Sink      int
+	Partition int
+	Key       string
+	Time      int64   // event time; carried by repartition topics only
+	Window    Window3 // likewise
+	Headers   stream.Headers
+	Data      []byte
+}
+
+// outbox gathers what a task produces between two commits. Records for one partition of a repartition topic share
+// messages; the others are messages of their own.
+type outbox struct {
+	messages []outMessage
+	open     []map[int]int // per sink: partition to the index of its unfinished batch in messages
+}
+
+// outMessage is one message to be published.
+type outMessage struct {
+	sink      int
+	partition int
+	key       string
+	headers   stream.Headers
+	data      []byte
+}
+
+// messageOverhead is room for subject, message id and the protocol's own bytes in the server's limit.
+const messageOverhead = 512
+
+// batchTarget is the size at which a batch of repartitioned records is closed, in bytes. Reading large messages costs
+// least per record at some tens of kilobytes; more only adds latency.
+const batchTarget = 64 << 10
+
+func (o *outbox) init(sinks int) { o.open = make([]map[int]int, sinks) }
+
+func (o *outbox) reset() {
+	o.messages = nil // handed over to the commit
+	for _, m := range o.open {
+		clear(m)
+	}
+}
+
+// Emit sends a record with the next commit. It is refused when the server would refuse it.
+func (t *Task) Emit(r *Emitted) error {
+	size := len(r.Key) + len(r.Data) + messageOverhead
+	for name, values := range r.Headers {
+		for _, v := range values {
+			size += len(name) + len(v) + 4
+		}
+	}
+	sink := t.plan.Sinks[r.Sink]
+	if size > t.maxMessage {
+		return fmt.Errorf("a record for topic %s has %d bytes, the server takes messages up to %d (max_payload): make it smaller or raise the limit",
+			sink.Topic.Name, size, t.maxMessage)
+	}
+	t.changed = true
+	if sink.Internal {
+		t.outbox.addToBatch(r, min(batchTarget, t.maxMessage-size))
+		return nil
+	}
+	t.outbox.messages = append(t.outbox.messages, outMessage{
+		sink: r.Sink, partition: r.Partition, key: r.Key, headers: r.Headers, data: r.Data,
+	})
+	return nil
+}
+
+func (o *outbox) addToBatch(r *Emitted, room int) {
+	open := o.open[r.Sink]
+	if open == nil {
+		open = make(map[int]int)
+		o.open[r.Sink] = open
+	}
+	i, ok := open[r.Partition]
+	if !ok || len(o.messages[i].data) > room {
+		i = len(o.messages)
+		o.messages = append(o.messages, outMessage{sink: r.Sink, partition: r.Partition, key: "batch"})
+		open[r.Partition] = i
+	}
+	o.messages[i].data = appendBatchRecord(o.messages[i].data, r)
+}
+
+// outgoing gives the messages of a commit their identities: the same commit always has the same ones.
+func outgoing(plan *Plan, task string, number uint64, messages []outMessage) []stream.Outgoing {
+	if len(messages) == 0 {
+		return nil
+	}
+	prefix := plan.App + "/" + task + "/" + strconv.FormatUint(number, 10) + "/"
+	out := make([]stream.Outgoing, len(messages))
+	for i, m := range messages {
+		out[i] = stream.Outgoing{
+			Topic: plan.Sinks[m.sink].Topic, Partition: m.partition, Key: m.key, Data: m.data, Headers: m.headers,
+			ID: prefix + strconv.Itoa(i),
+		}
+	}
+	return out
+}

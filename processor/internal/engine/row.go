@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// row is one entry of a store, or one timer.
+type row[V any] struct {
+	key   string
+	at    int64  // event time, in nanoseconds; window rows and timers
+	seq   uint64 // tells rows of one key and time apart; window rows
+	value V
+
+	home       uint64 // number of the commit that holds this value; 0: none yet
+	size       int    // encoded size at home
+	dirty      bool   // waits for the next commit
+	dead       bool   // deleted or expired
+	prev, next *row[V]
+}
+
+// change kinds in a commit.
+const (
+	changePut    = 0
+	changeDelete = 1
+)
+
+// ledger keeps the rows of one store in the order in which the journal holds them (oldest home first), and those that the
+// next commit must write. The oldest home of all ledgers is how far the journal may be trimmed.
+type ledger[V any] struct {
+	codec      stream.Codec[V] // nil: rows have no value
+	dirty      []*row[V]
+	head, tail *row[V]
+	live       int // bytes of the rows between head and tail
+}
+
+// touch marks r for the next commit.
+func (l *ledger[V]) touch(r *row[V]) {
+	if !r.dirty {
+		r.dirty = true
+		l.dirty = append(l.dirty, r)
+	}
+}
+
+func (l *ledger[V]) unlink(r *row[V]) {
+	if r.home == 0 {
+		return
+	}
+	if r.prev != nil {
+		r.prev.next = r.next
+	} else {
+		l.head = r.next
+	}
+	if r.next != nil {
+		r.next.prev = r.prev
+	} else {
+		l.tail = r.prev
+	}
+	r.prev, r.next, r.home = nil, nil, 0
+	l.live -= r.size
+}
+
+func (l *ledger[V]) link(r *row[V], home uint64, size int) {
+	l.unlink(r)
+	r.home, r.size = home, size
+	l.live += size
+	if r.prev = l.tail; r.prev != nil {
+		r.prev.next = r
+	} else {
+		l.head = r
+	}
+	l.tail = r
+}
+
+// expire forgets r without a trace in the journal: whoever restores it will see from the stream time that it is over.
+func (l *ledger[V]) expire(r *row[V]) {
+	r.dead = true
+	l.unlink(r)
+}
+
+// oldest returns the number of the oldest commit that holds a live row, or 0.
+func (l *ledger[V]) oldest() uint64 {
+	if l.head == nil {
+		return 0
+	}
+	return l.head.home
+}
+
+// rideAlong marks the oldest rows for the next commit, up to budget bytes of them, and returns what is left of it.
+func (l *ledger[V]) rideAlong(budget int) int {
+	for r := l.head; r != nil && budget > 0; r = r.next {
+		if !r.dirty {
+			l.touch(r)
+			budget -= r.size
+		}
+	}
+	return budget
+}
+
+// flush appends the changes since the last commit and gives the written rows their new home. forget is called for rows
+// whose deletion has been written.
+func (l *ledger[V]) flush(dst []byte, number uint64, forget func(*row[V])) ([]byte, error) {
+	count := 0
+	for _, r := range l.dirty {
+		if !r.dead || r.home != 0 {
+			count++
+		}
+	}
+	dst = binary.AppendUvarint(dst, uint64(count))
+	for _, r := range l.dirty {
+		r.dirty = false
+		var err error
+		if dst, err = l.flushRow(dst, r, number); err != nil {
+			return nil, err
+		}
+		if r.dead && forget != nil {
+			forget(r)
+		}
+	}
+	clear(l.dirty)
+	l.dirty = l.dirty[:0]
+	return dst, nil
+}
+
+func (l *ledger[V]) flushRow(dst []byte, r *row[V], number uint64) ([]byte, error) {
+	if r.dead && r.home == 0 { // came and went between two commits, or expired
+		return dst, nil
+	}
+	start := len(dst)
+	kind := byte(changePut)
+	if r.dead {
+		kind = changeDelete
+	}
+	dst = append(dst, kind)
+	dst = appendString(dst, r.key)
+	dst = binary.AppendVarint(dst, r.at)
+	dst = binary.AppendUvarint(dst, r.seq)
+	if r.dead {
+		l.unlink(r)
+		return dst, nil
+	}
+	if l.codec != nil {
+		value, err := l.codec.Encode(r.value)
+		if err != nil {
+			return nil, fmt.Errorf("encode the value of key %q: %w", r.key, err)
+		}
+		dst = appendString(dst, value)
+	}
+	l.link(r, number, len(dst)-start)
+	return dst, nil
+}
+
+// decoded is one change read back from a commit.
+type decoded[V any] struct {
+	row[V]
+	deleted bool
+}
+
+func (l *ledger[V]) decode(d *decoder) (decoded[V], error) {
+	var c decoded[V]
+	before := len(d.data)
+	kind := d.byte()
+	c.key = d.string()
+	c.at = d.varint()
+	c.seq = d.uvarint()
+	switch {
+	case kind == changeDelete:
+		c.deleted = true
+	case kind != changePut:
+		d.fail("an unknown kind of change")
+	case l.codec != nil:
+		raw := d.bytes()
+		if d.err != nil {
+			break
+		}
+		value, err := l.codec.Decode(raw)
+		if err != nil {
+			return c, fmt.Errorf("decode the value of key %q: %w", c.key, err)
+		}
+		c.value = value
+	}
+	c.size = before - len(d.data)
+	return c, d.err
+}

@@ -1,0 +1,295 @@
+package engine
+
+import (
+	"fmt"
+	"sort"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// machine is a task with one store of each kind, next to a model of them made of plain maps, and a journal in memory.
+type machine struct {
+	task    *Task
+	kv      *KeyValue[string]
+	win     *Window[string]
+	timers  *Timers
+	fired   []string
+	journal map[uint64][]byte
+	seq     uint64
+	first   uint64
+
+	model model
+	saved model // the model at the last commit
+}
+
+type model struct {
+	now    int64
+	kv     map[string]string
+	rows   []modelRow
+	timers map[timerID]bool
+}
+
+type modelRow struct {
+	key   string
+	at    int64
+	value string
+}
+
+func (m model) clone() model {
+	c := model{now: m.now, kv: map[string]string{}, timers: map[timerID]bool{}}
+	for k, v := range m.kv {
+		c.kv[k] = v
+	}
+	c.rows = append(c.rows, m.rows...)
+	for k := range m.timers {
+		c.timers[k] = true
+	}
+	return c
+}
+
+const retention = 50
+
+func newMachine() *machine {
+	m := &machine{journal: map[uint64][]byte{}, first: 1}
+	m.model = model{now: NoTime, kv: map[string]string{}, timers: map[timerID]bool{}}
+	m.saved = m.model.clone()
+	m.make()
+	return m
+}
+
+func (m *machine) make() {
+	plan := &Plan{App: "app", Name: "sub", Wire: func(t *Task) {
+		m.kv = NewKeyValue(t, "op.kv", stream.JSON[string]())
+		m.win = NewWindow(t, "op.win", retention, stream.JSON[string]())
+		m.timers = NewTimers(t, "op.timers", func(key string, at int64) {
+			m.fired = append(m.fired, fmt.Sprintf("%s@%d", key, at))
+		})
+	}}
+	m.task = NewTask(plan, 0, 1<<20)
+}
+
+func (m *machine) commit(t require.TestingT) {
+	c, err := m.task.Commit("owner", true)
+	require.NoError(t, err)
+	m.seq++
+	m.journal[m.seq] = c.Data
+	m.task.Appended(c.Number, m.seq)
+	m.task.Delivered(c.Number)
+	if before, ok := m.task.Trim(); ok {
+		for ; m.first < before; m.first++ {
+			delete(m.journal, m.first)
+		}
+	}
+	m.saved = m.model.clone()
+}
+
+func (m *machine) crash(t require.TestingT) {
+	m.make()
+	for seq := m.first; seq <= m.seq; seq++ {
+		require.NoError(t, m.task.Restore(seq, m.journal[seq]))
+	}
+	_, err := m.task.Restored()
+	require.NoError(t, err)
+	m.model = m.saved.clone()
+}
+
+func (m *machine) advance(t require.TestingT, now int64) {
+	m.fired = nil
+	require.NoError(t, m.task.Advance(now))
+	if now <= m.model.now {
+		require.Empty(t, m.fired)
+		return
+	}
+	m.model.now = now
+	var due []timerID
+	for id := range m.model.timers {
+		if id.at <= now {
+			due = append(due, id)
+			delete(m.model.timers, id)
+		}
+	}
+	sort.Slice(due, func(i, j int) bool {
+		return due[i].at < due[j].at || due[i].at == due[j].at && due[i].key < due[j].key
+	})
+	var want []string
+	for _, id := range due {
+		want = append(want, fmt.Sprintf("%s@%d", id.key, id.at))
+	}
+	require.Equal(t, want, m.fired)
+}
+
+func (m *machine) check(t require.TestingT) {
+	require.Equal(t, m.model.now, m.task.StreamTime())
+	got := map[string]string{}
+	for k, v := range m.kv.All() {
+		got[k] = v
+	}
+	require.Equal(t, m.model.kv, got)
+	require.Equal(t, len(m.model.kv), m.kv.Len())
+	require.Equal(t, len(m.model.timers), m.timers.Len())
+	for _, key := range keys {
+		for _, span := range [][2]int64{{0, 1000}, {20, 60}, {37, 37}} {
+			var want, rows []string
+			for _, r := range m.model.rows {
+				kept := m.model.now == NoTime || r.at >= m.model.now-retention
+				if r.key == key && r.at >= span[0] && r.at <= span[1] && kept {
+					want = append(want, fmt.Sprintf("%d %s", r.at, r.value))
+				}
+			}
+			for id, v := range m.win.Range(key, span[0], span[1]) {
+				rows = append(rows, fmt.Sprintf("%d %s", id.At, v))
+			}
+			require.Equal(t, want, rows)
+			var values []string
+			for _, v := range m.win.Rows(key, span[0], span[1]) {
+				values = append(values, v)
+			}
+			require.Len(t, values, len(want))
+			for i, v := range values {
+				require.Contains(t, want[i], v)
+			}
+		}
+	}
+}
+
+var keys = []string{"a", "b", "", "c.d"}
+
+// TestStateSurvivesAnything runs random work on stores and timers, commits and crashes at random, and compares with a model
+// after every step. The journal is trimmed as the engine says, so that a row trimmed too early would be missed.
+func TestStateSurvivesAnything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newMachine()
+		key := rapid.SampledFrom(keys)
+		value := rapid.StringMatching(`[a-z]{0,3}`)
+		when := rapid.Int64Range(0, 200)
+		n := 0
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				k, v := key.Draw(t, "key"), value.Draw(t, "value")
+				m.kv.Put(k, v)
+				m.model.kv[k] = v
+			},
+			"delete": func(t *rapid.T) {
+				k := key.Draw(t, "key")
+				m.kv.Delete(k)
+				delete(m.model.kv, k)
+			},
+			"add": func(t *rapid.T) {
+				n++
+				k, at, v := key.Draw(t, "key"), when.Draw(t, "at"), fmt.Sprintf("v%d", n)
+				kept := m.model.now == NoTime || at >= m.model.now-retention
+				require.Equal(t, kept, m.win.Add(k, at, v))
+				if kept {
+					m.model.add(modelRow{k, at, v})
+				}
+			},
+			"remove or set": func(t *rapid.T) {
+				k, set := key.Draw(t, "key"), rapid.Bool().Draw(t, "set")
+				for id, v := range m.win.Range(k, 0, 1000) {
+					i := m.model.find(modelRow{id.Key, id.At, v})
+					if set {
+						n++
+						m.model.rows[i].value = fmt.Sprintf("v%d", n)
+						require.True(t, m.win.Set(id, m.model.rows[i].value))
+					} else {
+						m.model.rows = append(m.model.rows[:i:i], m.model.rows[i+1:]...)
+						m.win.Remove(id)
+					}
+					break
+				}
+			},
+			"timer": func(t *rapid.T) {
+				k, at := key.Draw(t, "key"), when.Draw(t, "at")
+				if m.model.now != NoTime && at <= m.model.now {
+					return
+				}
+				m.timers.Set(k, at)
+				m.model.timers[timerID{k, at}] = true
+			},
+			"cancel": func(t *rapid.T) {
+				k, at := key.Draw(t, "key"), when.Draw(t, "at")
+				m.timers.Cancel(k, at)
+				delete(m.model.timers, timerID{k, at})
+			},
+			"advance": func(t *rapid.T) { m.advance(t, max(m.model.now, 0)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
+			"commit":  func(t *rapid.T) { m.commit(t) },
+			"crash":   func(t *rapid.T) { m.crash(t) },
+			"":        func(t *rapid.T) { m.check(t) },
+		})
+	})
+}
+
+func (m *model) add(r modelRow) {
+	i := sort.Search(len(m.rows), func(i int) bool { return m.rows[i].at > r.at })
+	m.rows = append(m.rows[:i:i], append([]modelRow{r}, m.rows[i:]...)...)
+}
+
+func (m *model) find(r modelRow) int {
+	for i, other := range m.rows {
+		if other == r {
+			return i
+		}
+	}
+	return -1
+}
+
+// TestJournalStaysSmall overwrites a small state many times: what the journal holds must follow the live state and not the
+// number of commits, and must still restore it.
+func TestJournalStaysSmall(t *testing.T) {
+	m := newMachine()
+	m.kv.Put("never changes", "old")
+	m.model.kv["never changes"] = "old"
+	m.timers.Set("later", 1_000_000)
+	m.model.timers[timerID{"later", 1_000_000}] = true
+	filler := string(make([]byte, 1000))
+	for i := range 5000 {
+		k := fmt.Sprintf("k%d", i%10)
+		m.kv.Put(k, filler)
+		m.model.kv[k] = filler
+		m.commit(t)
+	}
+	bytes := 0
+	for _, entry := range m.journal {
+		bytes += len(entry)
+	}
+	require.Less(t, bytes, 400_000, "5 MB have gone through a state of 60 kB")
+	m.crash(t)
+	m.check(t)
+}
+
+func TestUndeliveredOutboxesSurviveTrimming(t *testing.T) {
+	sink := stream.Topic[string]{Name: "out"}.Spec()
+	plan := &Plan{App: "app", Name: "sub", Sinks: []Sink{{Topic: sink}}, Wire: func(*Task) {}}
+	task := NewTask(plan, 3, 1<<20)
+	var journal [][]byte
+	for i := range 200 {
+		require.NoError(t, task.Emit(&Emitted{Key: fmt.Sprint(i), Data: []byte("x")}))
+		c, err := task.Commit("o", false)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("app/sub-3/%d/0", i+1), c.Outbox[0].ID)
+		journal = append(journal, c.Data)
+		task.Appended(c.Number, uint64(i+1))
+		if i < 100 {
+			task.Delivered(c.Number)
+		}
+	}
+	before, ok := task.Trim()
+	require.True(t, ok)
+	require.EqualValues(t, 101, before)
+	back := NewTask(plan, 3, 1<<20)
+	for i := before; i <= 200; i++ {
+		require.NoError(t, back.Restore(i, journal[i-1]))
+	}
+	undelivered, err := back.Restored()
+	require.NoError(t, err)
+	require.Len(t, undelivered, 100)
+	for i, u := range undelivered {
+		require.EqualValues(t, 101+i, u.Number)
+		require.Equal(t, fmt.Sprint(100+i), u.Outbox[0].Key)
+	}
+	require.EqualValues(t, 200, back.LastCommit())
+}

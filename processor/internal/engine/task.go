@@ -1,0 +1,200 @@
+package engine
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// NoTime is the stream time of a task that has not processed a record yet. It is lower than every event time.
+const NoTime = int64(math.MinInt64)
+
+// Plan is what all tasks of one sub-topology share. It does not change once tasks run.
+type Plan struct {
+	App    string
+	Name   string                     // of the sub-topology; with the partition it names the task
+	Inputs []Input                    // in the order in which ties of event time are resolved
+	Sinks  []Sink                     // where Emit may send
+	Wire   func(*Task)                // makes the operators of one task; calls Bind for every input
+	Failed func(*Task, Failure) error // the policy for failed records; an error stops the task
+}
+
+// Input is one topic that a sub-topology reads.
+type Input struct {
+	Topic    stream.TopicSpec
+	Internal bool // a repartition topic: each message is a batch of records
+}
+
+// Sink is one topic that a sub-topology writes.
+type Sink struct {
+	Topic    stream.TopicSpec
+	Internal bool
+}
+
+// Failure is a record that could not be processed, or a timer whose work failed.
+type Failure struct {
+	Operator string
+	Err      error
+	Record   *Raw // nil: there was no record in hand (a timer)
+}
+
+// Source turns the raw records of one input into typed ones.
+type Source struct {
+	// Decode reads the record and returns its event time in nanoseconds. The typed value waits inside for Process.
+	Decode func(*Raw) (int64, error)
+	// Process hands the record decoded last to the operators.
+	Process func()
+}
+
+// store is what the task needs of a store or of timers, whatever their types.
+type store interface {
+	Name() string
+	flush(dst []byte, number uint64) ([]byte, error)
+	restore(d *decoder, number uint64) error
+	restored(now int64)
+	advance(now int64)
+	oldest() uint64
+	rideAlong(budget int) int
+	liveBytes() int
+	isDirty() bool
+}
+
+// Task is one sub-topology on one partition. See the package documentation.
+type Task struct {
+	plan       *Plan
+	partition  int
+	maxMessage int
+	inputs     []input
+	stores     []store
+	timers     timerHeap
+	now        int64
+	current    *Raw // the record in hand, nil in a timer
+	outbox     outbox
+	journal    ledgerOfCommits
+	changed    bool
+	err        error
+}
+
+// NewTask returns the task of a partition, empty, with its operators made. maxMessage is the largest message that the
+// server accepts, in bytes.
+func NewTask(plan *Plan, partition, maxMessage int) *Task {
+	t := &Task{plan: plan, partition: partition, maxMessage: maxMessage, now: NoTime}
+	t.inputs = make([]input, len(plan.Inputs))
+	for i := range t.inputs {
+		t.inputs[i] = input{Input: plan.Inputs[i], next: 1}
+	}
+	t.outbox.init(len(plan.Sinks))
+	plan.Wire(t)
+	return t
+}
+
+// ID returns the name of the task within its app: sub-topology and partition.
+func (t *Task) ID() string { return fmt.Sprintf("%s-%d", t.plan.Name, t.partition) }
+
+// Partition returns the partition of the task.
+func (t *Task) Partition() int { return t.partition }
+
+// StreamTime returns the highest event time processed so far, in nanoseconds, or NoTime.
+func (t *Task) StreamTime() int64 { return t.now }
+
+// Current returns the record in hand, or nil while a timer fires.
+func (t *Task) Current() *Raw { return t.current }
+
+// Bind gives the task the typed side of an input. Plan.Wire calls it.
+func (t *Task) Bind(input int, s Source) { t.inputs[input].source = s }
+
+// Store names, with those of timers, in the order in which they were made.
+func (t *Task) StoreNames() []string {
+	names := make([]string, len(t.stores))
+	for i, s := range t.stores {
+		names[i] = s.Name()
+	}
+	return names
+}
+
+// Store returns the store of that name, or nil.
+func (t *Task) Store(name string) any {
+	for _, s := range t.stores {
+		if s.Name() == name {
+			return s
+		}
+	}
+	return nil
+}
+
+func (t *Task) addStore(s store) { t.stores = append(t.stores, s) }
+
+// Fail hands a failure to the policy. It is called by the operators.
+func (t *Task) Fail(operator string, err error) {
+	if t.err != nil {
+		return
+	}
+	t.err = t.plan.Failed(t, Failure{Operator: operator, Err: err, Record: t.current})
+}
+
+// ErrStopped marks the error of a task that its failure policy has stopped.
+var ErrStopped = errors.New("stopped by a failed record")
+
+// Advance moves stream time to now, if that is later, and fires the timers on the way.
+func (t *Task) Advance(now int64) error {
+	if now > t.now {
+		t.current = nil
+		t.moveTo(now)
+		t.changed = true
+	}
+	return t.err
+}
+
+// CloseAll moves stream time to the last timer that is set, again and again until none is: the end of bounded input.
+func (t *Task) CloseAll() error {
+	for t.err == nil {
+		if _, ok := t.NextTimer(); !ok {
+			break
+		}
+		last := t.now
+		for _, r := range t.timers {
+			if !r.dead {
+				last = max(last, r.at)
+			}
+		}
+		if err := t.Advance(last); err != nil {
+			return err
+		}
+	}
+	return t.err
+}
+
+// moveTo steps through the timers that are due at now, each with stream time at its own time, so that the results do not
+// depend on how far one record jumps.
+func (t *Task) moveTo(now int64) {
+	t.fireUntil(now)
+	if now > t.now {
+		t.setNow(now)
+	}
+}
+
+func (t *Task) fireUntil(now int64) {
+	for len(t.timers) > 0 && t.timers[0].at <= now && t.err == nil {
+		r := heap.Pop(&t.timers).(*row[timerOp])
+		if r.dead {
+			continue
+		}
+		timers := r.value.timers
+		timers.spent(r)
+		if r.at > t.now {
+			t.setNow(r.at)
+		}
+		t.changed = true
+		timers.fire(r.key, r.at)
+	}
+}
+
+func (t *Task) setNow(now int64) {
+	t.now = now
+	for _, s := range t.stores {
+		s.advance(now)
+	}
+}

@@ -1,0 +1,160 @@
+package engine
+
+import "container/heap"
+
+// Timers are the event-time timers of one operator. A timer is a key and a time; setting it twice is setting it once.
+type Timers struct {
+	name string
+	op   int // rank of the operator in the task: timers of one time fire in this order
+	fire func(key string, at int64)
+	set  map[timerID]*row[timerOp]
+	heap *timerHeap
+	led  ledger[timerOp]
+}
+
+type timerID struct {
+	key string
+	at  int64
+}
+
+// timerOp lets the task's one heap find the operator of a timer.
+type timerOp struct{ timers *Timers }
+
+// NewTimers returns the timers of an operator and registers them with t under name. fire is called when stream time
+// reaches a timer, with stream time set to the timer's own time.
+func NewTimers(t *Task, name string, fire func(key string, at int64)) *Timers {
+	s := &Timers{name: name, op: len(t.stores), fire: fire, set: make(map[timerID]*row[timerOp]), heap: &t.timers}
+	t.addStore(s)
+	return s
+}
+
+// Set makes the timer of key fire at the given event time, or as soon as the record in hand is done if that is past.
+func (s *Timers) Set(key string, at int64) {
+	id := timerID{key, at}
+	r, ok := s.set[id]
+	if ok && !r.dead {
+		return
+	}
+	if !ok {
+		r = &row[timerOp]{key: key, at: at, value: timerOp{s}}
+		s.set[id] = r
+	}
+	r.dead = false
+	heap.Push(s.heap, r)
+	s.led.touch(r)
+}
+
+// Cancel removes the timer of key at the given time; it is no error if there is none.
+func (s *Timers) Cancel(key string, at int64) {
+	r, ok := s.set[timerID{key, at}]
+	if !ok || r.dead {
+		return
+	}
+	r.dead = true // its place in the heap is given up when its turn comes
+	s.led.touch(r)
+}
+
+// Len returns the number of timers that are set.
+func (s *Timers) Len() int {
+	n := 0
+	for _, r := range s.set {
+		if !r.dead {
+			n++
+		}
+	}
+	return n
+}
+
+// Name returns the name under which the timers are kept.
+func (s *Timers) Name() string { return s.name }
+
+// spent forgets a timer that is about to fire. The journal is not told: stream time tells.
+func (s *Timers) spent(r *row[timerOp]) {
+	delete(s.set, timerID{r.key, r.at})
+	s.led.expire(r)
+}
+
+func (s *Timers) flush(dst []byte, number uint64) ([]byte, error) {
+	return s.led.flush(dst, number, func(r *row[timerOp]) {
+		if id := (timerID{r.key, r.at}); s.set[id] == r {
+			delete(s.set, id)
+		}
+	})
+}
+
+func (s *Timers) restore(d *decoder, number uint64) error {
+	c, err := s.led.decode(d)
+	if err != nil {
+		return err
+	}
+	id := timerID{c.key, c.at}
+	r, ok := s.set[id]
+	if c.deleted {
+		if ok {
+			s.led.unlink(r)
+			delete(s.set, id)
+		}
+		return nil
+	}
+	if !ok {
+		r = &row[timerOp]{key: c.key, at: c.at, value: timerOp{s}}
+		s.set[id] = r
+	}
+	s.led.link(r, number, c.size)
+	return nil
+}
+
+func (s *Timers) restored(now int64) {
+	for _, r := range s.set {
+		if r.at <= now {
+			s.spent(r)
+		} else {
+			heap.Push(s.heap, r)
+		}
+	}
+}
+
+func (s *Timers) advance(int64)            {}
+func (s *Timers) oldest() uint64           { return s.led.oldest() }
+func (s *Timers) rideAlong(budget int) int { return s.led.rideAlong(budget) }
+func (s *Timers) liveBytes() int           { return s.led.live }
+func (s *Timers) isDirty() bool            { return len(s.led.dirty) > 0 }
+
+// timerHeap orders all timers of a task by time, then operator, then key: the order does not depend on when they were set.
+type timerHeap []*row[timerOp]
+
+func (h timerHeap) Len() int { return len(h) }
+func (h timerHeap) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	if a.at != b.at {
+		return a.at < b.at
+	}
+	if a.value.timers.op != b.value.timers.op {
+		return a.value.timers.op < b.value.timers.op
+	}
+	return a.key < b.key
+}
+func (h timerHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push implements heap.Interface.
+func (h *timerHeap) Push(x any) { *h = append(*h, x.(*row[timerOp])) }
+
+// Pop implements heap.Interface.
+func (h *timerHeap) Pop() any {
+	old := *h
+	r := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return r
+}
+
+// NextTimer returns the time of the timer that fires next, and whether there is one.
+func (t *Task) NextTimer() (at int64, ok bool) {
+	for len(t.timers) > 0 && t.timers[0].dead {
+		heap.Pop(&t.timers)
+	}
+	if len(t.timers) == 0 {
+		return 0, false
+	}
+	return t.timers[0].at, true
+}

@@ -1,0 +1,305 @@
+package processortest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/processor/internal/engine"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// maxMessage is the limit of the pretended server: the default of a real one.
+const maxMessage = 1 << 20
+
+// Driver runs one topology. It is for one goroutine.
+type Driver struct {
+	tb     testing.TB
+	parts  []processor.Part
+	tasks  []*task
+	topics map[string]*topic
+	dead   stream.Topic[[]byte]
+	now    time.Time
+	err    error
+}
+
+// task is one task with what it leaves in the world: its journal, and how far it has been fed.
+type task struct {
+	part    processor.Part
+	index   int
+	engine  *engine.Task
+	journal [][]byte
+	first   uint64   // sequence of the first entry that has not been trimmed, 1-based
+	fed     []uint64 // per input: offset of the last message handed over
+}
+
+// topic is a topic in memory.
+type topic struct {
+	partitions [][]stream.Message
+	ids        map[string]bool
+	read       []int // per partition: how many have been returned by Read
+}
+
+// New returns a driver for t, with empty topics. The clock that stamps stored records starts at 2000-01-01 and moves only by
+// SetClock. Errors of the driver itself fail tb.
+func New(tb testing.TB, t *processor.Topology) *Driver {
+	tb.Helper()
+	d := &Driver{
+		tb: tb, parts: t.Parts(), topics: make(map[string]*topic), dead: t.DeadLetterTopic(),
+		now: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	for _, part := range d.parts {
+		for _, in := range part.Plan.Inputs {
+			d.topic(in.Topic)
+		}
+		for _, out := range part.Plan.Sinks {
+			d.topic(out.Topic)
+		}
+		for p := range part.Partitions {
+			d.tasks = append(d.tasks, &task{part: part, index: p, first: 1})
+		}
+	}
+	d.restore()
+	return d
+}
+
+func (d *Driver) topic(spec stream.TopicSpec) *topic {
+	t, ok := d.topics[spec.Name]
+	if !ok {
+		t = &topic{
+			partitions: make([][]stream.Message, spec.Partitions), read: make([]int, spec.Partitions), ids: make(map[string]bool),
+		}
+		d.topics[spec.Name] = t
+	}
+	return t
+}
+
+// SetClock sets the time at which records are stored: the event time of topics that have no other.
+func (d *Driver) SetClock(now time.Time) { d.now = now }
+
+// Pipe sends records to a topic that the topology reads, and processes all that comes of each before the next. A record's Time
+// becomes its event time unless it is zero; Window is not looked at.
+func Pipe[V any](d *Driver, to stream.Topic[V], records ...processor.Record[V]) {
+	d.tb.Helper()
+	codec := to.Codec
+	if codec == nil {
+		codec = stream.JSON[V]()
+	}
+	for _, r := range records {
+		data, err := codec.Encode(r.Value)
+		if err != nil {
+			d.tb.Fatalf("processortest: encode a record for topic %s: %v", to.Name, err)
+		}
+		headers := r.Headers.Clone()
+		if !r.Time.IsZero() {
+			if headers == nil {
+				headers = make(stream.Headers, 1)
+			}
+			headers.Set(stream.TimeHeader, r.Time.UTC().Format(time.RFC3339Nano))
+		}
+		d.PipeBytes(to.Spec(), r.Key, data, headers)
+	}
+}
+
+// PipeBytes sends one record as it stands, legal or not.
+func (d *Driver) PipeBytes(to stream.TopicSpec, key string, data []byte, headers stream.Headers) {
+	d.tb.Helper()
+	t, ok := d.topics[to.Name]
+	if !ok {
+		d.tb.Fatalf("processortest: the topology does not read topic %q", to.Name)
+	}
+	p := stream.Partition(key, len(t.partitions))
+	t.append(p, stream.Message{Key: key, Data: data, Headers: headers, Stored: d.now})
+	d.run()
+}
+
+func (t *topic) append(p int, m stream.Message) {
+	m.Partition, m.Offset = p, uint64(len(t.partitions[p])+1)
+	t.partitions[p] = append(t.partitions[p], m)
+}
+
+// Read returns what a topic has got since the last Read of it, partition by partition, in order.
+func Read[V any](d *Driver, from stream.Topic[V]) []processor.Record[V] {
+	d.tb.Helper()
+	codec := from.Codec
+	if codec == nil {
+		codec = stream.JSON[V]()
+	}
+	t, ok := d.topics[from.Name]
+	if !ok {
+		d.tb.Fatalf("processortest: the topology does not know topic %q", from.Name)
+	}
+	var records []processor.Record[V]
+	for p, messages := range t.partitions {
+		for _, m := range messages[t.read[p]:] {
+			value, err := codec.Decode(m.Data)
+			if err != nil {
+				d.tb.Fatalf("processortest: topic %s, partition %d, offset %d: %v", from.Name, p, m.Offset, err)
+			}
+			r := processor.Record[V]{Key: m.Key, Value: value, Time: m.Stored, Headers: m.Headers}
+			if h := m.Headers.Get(stream.TimeHeader); h != "" {
+				if r.Time, err = time.Parse(time.RFC3339Nano, h); err != nil {
+					d.tb.Fatalf("processortest: topic %s, partition %d, offset %d: %v", from.Name, p, m.Offset, err)
+				}
+			} else if from.Time != nil {
+				r.Time = from.Time(value)
+			}
+			records = append(records, r)
+		}
+		t.read[p] = len(messages)
+	}
+	return records
+}
+
+// DeadLetters returns the dead letters since the last call. Why each is there is in its headers.
+func (d *Driver) DeadLetters() []processor.Record[[]byte] {
+	d.tb.Helper()
+	return Read(d, d.dead)
+}
+
+// AdvanceTime moves the stream time of every task to now, if that is later: what CloseOnIdle does when nothing comes.
+func (d *Driver) AdvanceTime(now time.Time) {
+	d.tb.Helper()
+	for _, t := range d.tasks {
+		d.note(t.engine.Advance(now.UnixNano()))
+		d.commit(t)
+	}
+	d.run()
+}
+
+// CloseAll closes every window that is open: what a bounded app does at the end of its input.
+func (d *Driver) CloseAll() {
+	d.tb.Helper()
+	for _, t := range d.tasks {
+		d.note(t.engine.CloseAll())
+		d.commit(t)
+	}
+	d.run()
+}
+
+// Crash loses everything that tasks hold in memory and restores them from their journals.
+func (d *Driver) Crash() {
+	d.tb.Helper()
+	d.restore()
+	d.run()
+}
+
+// Err returns the error that has stopped a task, if any: a failed record under the policy Stop. The driver does nothing more
+// then, until Crash.
+func (d *Driver) Err() error { return d.err }
+
+func (d *Driver) restore() {
+	d.tb.Helper()
+	d.err = nil
+	for _, t := range d.tasks {
+		t.engine = engine.NewTask(t.part.Plan, t.index, maxMessage)
+		t.fed = make([]uint64, len(t.part.Plan.Inputs))
+		for i, entry := range t.journal {
+			if err := t.engine.Restore(t.first+uint64(i), entry); err != nil {
+				d.tb.Fatalf("processortest: %v", err)
+			}
+		}
+		undelivered, err := t.engine.Restored()
+		if err != nil {
+			d.tb.Fatalf("processortest: %v", err)
+		}
+		for _, u := range undelivered {
+			d.deliver(u.Outbox)
+			t.engine.Delivered(u.Number)
+		}
+	}
+}
+
+// run processes until no task has anything left.
+func (d *Driver) run() {
+	d.tb.Helper()
+	for busy := true; busy && d.err == nil; {
+		busy = false
+		for _, t := range d.tasks {
+			d.feed(t)
+			for d.err == nil {
+				done, err := t.engine.Step()
+				d.note(err)
+				d.commit(t)
+				if !done {
+					break
+				}
+				busy = true
+			}
+		}
+	}
+}
+
+func (d *Driver) note(err error) {
+	if err != nil && d.err == nil {
+		d.err = err
+	}
+}
+
+func (d *Driver) feed(t *task) {
+	for i, in := range t.part.Plan.Inputs {
+		messages := d.topics[in.Topic.Name].partitions[t.index][t.fed[i]:]
+		if len(messages) > 0 {
+			t.fed[i] += uint64(len(messages))
+			t.engine.Feed(i, append([]stream.Message(nil), messages...))
+		}
+	}
+}
+
+func (d *Driver) commit(t *task) {
+	d.tb.Helper()
+	if d.err != nil {
+		return
+	}
+	c, err := t.engine.Commit("driver", false)
+	if err != nil {
+		d.note(err)
+		return
+	}
+	if c == nil {
+		return
+	}
+	t.journal = append(t.journal, c.Data)
+	t.engine.Appended(c.Number, t.first+uint64(len(t.journal)-1))
+	d.deliver(c.Outbox)
+	t.engine.Delivered(c.Number)
+	if before, ok := t.engine.Trim(); ok {
+		t.journal = t.journal[before-t.first:]
+		t.first = before
+	}
+}
+
+func (d *Driver) deliver(outbox []stream.Outgoing) {
+	for _, o := range outbox {
+		t := d.topics[o.Topic.Name]
+		if t.ids[o.ID] {
+			continue
+		}
+		t.ids[o.ID] = true
+		t.append(o.Partition, stream.Message{Key: o.Key, Data: o.Data, Headers: o.Headers, Stored: d.now})
+	}
+}
+
+// ErrStore says that there is no such store, or that it has another type.
+var ErrStore = errors.New("no such store")
+
+// StoreValue looks into a key-value store: operator and store as named in the topology. ok is false if the key has no value.
+func StoreValue[V any](d *Driver, operator, store, key string) (value V, ok bool, err error) {
+	found := false
+	for _, t := range d.tasks {
+		s, is := t.engine.Store(operator + "." + store).(*engine.KeyValue[V])
+		if !is {
+			continue
+		}
+		found = true
+		if value, ok = s.Get(key); ok {
+			return value, true, nil
+		}
+	}
+	if !found {
+		return value, false, fmt.Errorf("%w: %s of operator %s", ErrStore, store, operator)
+	}
+	return value, false, nil
+}

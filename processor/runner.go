@@ -1,0 +1,247 @@
+package processor
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rossby-streams/rossby/processor/internal/engine"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+const (
+	// batchRecords and batchAge are when a commit is due although there is more to process. When the inputs have run dry it is
+	// due at once.
+	batchRecords = 10_000
+	batchAge     = 100 * time.Millisecond
+	// batchLimit is where a task waits for the commit in flight rather than letting the next one grow.
+	batchLimit = 4 * batchRecords
+	// slice is how many records are processed between two looks at the rest of the world.
+	slice = 512
+	// stopTimeout bounds the last commit and delivery of a task that is asked to stop.
+	stopTimeout = 10 * time.Second
+)
+
+// runner runs one task: it owns the task's goroutine, its readers and its journal.
+type runner struct {
+	app     *App
+	sub     *subTopology
+	task    *engine.Task
+	log     *zap.Logger
+	inbox   *inbox
+	readers []*stream.Reader
+	commits commitState
+	cleared []bool      // per input: it is hungry, and was caught up after everything in hand had been stored
+	control chan func() // called in the task's goroutine while it waits
+	active  time.Time   // when a record was last processed
+	worked  uint64      // records processed, and times moved, so far
+}
+
+func newRunner(a *App, sub *subTopology, partition int) *runner {
+	task := engine.NewTask(sub.plan, partition, int(a.client.MaxPayload()))
+	return &runner{
+		app: a, sub: sub, task: task,
+		log:     a.cfg.Logger.With(zap.String("task", a.topology.app+"/"+task.ID())),
+		inbox:   newInbox(len(sub.plan.Inputs)),
+		cleared: make([]bool, len(sub.plan.Inputs)),
+		control: make(chan func()),
+		commits: commitState{jobs: make(chan job, 1), results: make(chan result, 1)},
+	}
+}
+
+// run takes the task over, works until ctx ends or something fails, and gives it back in order.
+func (r *runner) run(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("task %s: %w", r.task.ID(), err)
+		}
+	}()
+	c, err := r.takeOver(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // asked to stop before it had begun
+		}
+		return err
+	}
+	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed. stop ends them.
+	commitCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { c.serve(commitCtx, r.commits.jobs, r.commits.results) })
+	defer wg.Wait()
+	defer close(r.commits.jobs)
+	defer r.closeReaders()
+	if err := r.openReaders(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // asked to stop
+		}
+		return err
+	}
+	r.active = time.Now()
+	err = r.loop(ctx)
+	timer := time.AfterFunc(stopTimeout, stop)
+	defer timer.Stop()
+	if err != nil {
+		r.abandon()
+		return err
+	}
+	return r.finish()
+}
+
+// takeOver opens the journal, restores the task, fences whoever had it before, and delivers what they did not.
+func (r *runner) takeOver(ctx context.Context) (*committer, error) {
+	journal, err := r.app.client.OpenJournal(ctx, r.app.topology.app+"-"+r.task.ID()+"-journal")
+	if err != nil {
+		return nil, err
+	}
+	stored := make(map[uint64]time.Time)
+	entries := 0
+	err = journal.Replay(ctx, func(e stream.Entry) error {
+		entries++
+		stored[e.Seq] = e.Stored
+		return r.task.Restore(e.Seq, e.Data)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	undelivered, err := r.task.Restored()
+	if err != nil {
+		return nil, err
+	}
+	c := &committer{
+		client: r.app.client, journal: journal, group: r.app.topology.app, partition: r.task.Partition(),
+		inputs: r.sub.plan.Inputs, internal: make(map[string]bool), log: r.log,
+	}
+	for _, sink := range r.sub.plan.Sinks {
+		if sink.Internal {
+			c.internal[sink.Topic.Name] = true
+		}
+	}
+	fence, err := r.task.Commit(r.app.owner, true)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := journal.Append(ctx, fence.Data)
+	if err != nil {
+		return nil, fmt.Errorf("take over: %w", err)
+	}
+	r.task.Appended(fence.Number, entry.Seq)
+	c.heard = time.Now()
+	c.positions, c.behind = fence.Positions, true
+	for _, u := range undelivered {
+		if err := c.redeliver(ctx, u, stored[u.Seq]); err != nil {
+			return nil, fmt.Errorf("deliver the records of commit %d, which the last owner had left: %w", u.Number, err)
+		}
+	}
+	r.task.Delivered(fence.Number)
+	r.log.Debug("took over", zap.Int("journal_entries", entries))
+	return c, nil
+}
+
+func (r *runner) openReaders(ctx context.Context) error {
+	for i, p := range r.task.Positions() {
+		reader, err := r.app.client.OpenReader(ctx, r.sub.plan.Inputs[i].Topic, r.task.Partition(), stream.ReaderConfig{
+			From:    p.Next,
+			Deliver: func(m stream.Message) { r.inbox.deliver(i, m) },
+			Failed:  r.inbox.fail,
+		})
+		if err != nil {
+			return err
+		}
+		r.readers = append(r.readers, reader)
+	}
+	return nil
+}
+
+func (r *runner) closeReaders() {
+	r.inbox.close()
+	for _, reader := range r.readers {
+		reader.Close()
+	}
+}
+
+// loop alternates between processing, committing and waiting.
+func (r *runner) loop(ctx context.Context) error {
+	tick := time.NewTicker(r.tickEvery())
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		more, err := r.work(ctx)
+		if err != nil {
+			return err
+		}
+		if err := r.commitIfDue(!more); err != nil {
+			return err
+		}
+		if more {
+			continue
+		}
+		if err := r.wait(ctx, tick.C); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tickEvery is how often a waiting task looks around: whether an input that it waits for has moved, and whether it is idle.
+func (r *runner) tickEvery() time.Duration {
+	every := 500 * time.Millisecond
+	if d := r.app.topology.closeOnIdle; d > 0 {
+		every = min(every, max(d/4, 10*time.Millisecond))
+	}
+	return every
+}
+
+// work processes one slice of records; it reports whether there may be more at once.
+func (r *runner) work(ctx context.Context) (more bool, err error) {
+	for range slice {
+		ready, err := r.ready(ctx)
+		if err != nil || !ready {
+			return false, err
+		}
+		done, err := r.task.Step()
+		if err != nil {
+			return false, err
+		}
+		if done {
+			r.worked++
+			r.commits.records++
+		}
+	}
+	return true, nil
+}
+
+// wait returns when something has happened that work, commitIfDue or the loop should look at.
+func (r *runner) wait(ctx context.Context, tick <-chan time.Time) error {
+	select {
+	case <-ctx.Done():
+	case <-r.inbox.wake:
+	case res := <-r.commits.results:
+		return r.settled(res)
+	case do := <-r.control:
+		do()
+	case <-tick:
+		return r.closeIfIdle(ctx)
+	}
+	return nil
+}
+
+// closeIfIdle lets stream time follow the clock when nothing has come for long enough.
+func (r *runner) closeIfIdle(ctx context.Context) error {
+	d := r.app.topology.closeOnIdle
+	if d == 0 || time.Since(r.active) < d {
+		return nil
+	}
+	now := time.Now().Add(-d).UnixNano()
+	if next, ok := r.task.NextTimer(); !ok || next > now {
+		return nil
+	}
+	idle, err := r.caughtUp(ctx)
+	if err != nil || !idle {
+		return err
+	}
+	r.worked++
+	return r.task.Advance(now)
+}

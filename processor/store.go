@@ -1,0 +1,119 @@
+package processor
+
+import (
+	"iter"
+	"time"
+
+	"github.com/rossby-streams/rossby/processor/internal/engine"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// KeyValue is a store of one value per key. It belongs to one operator in one task, lives in memory and survives crashes and
+// restarts through the task's journal. Values are encoded as JSON when the task commits; a value in the store must therefore
+// not be changed in place: Put it again.
+type KeyValue[V any] struct {
+	s *engine.KeyValue[V]
+}
+
+// KeyValueStore makes the store of that name, unique within the operator. It is called in the function given to Process,
+// not later.
+func KeyValueStore[V, Out any](c *Context[Out], name string) *KeyValue[V] {
+	return &KeyValue[V]{engine.NewKeyValue(c.w.task, c.declare(name), stream.JSON[V]())}
+}
+
+// declare returns the full name of a store and, while Build looks, checks it.
+func (c *Context[Out]) declare(name string) string {
+	full := c.vertex.name + "." + name
+	if c.w.probe != nil {
+		c.w.probe.store(c.vertex, name, callSite(2))
+	}
+	return full
+}
+
+// Get returns the value of key and whether there is one.
+func (s *KeyValue[V]) Get(key string) (V, bool) { return s.s.Get(key) }
+
+// Put sets the value of key.
+func (s *KeyValue[V]) Put(key string, value V) { s.s.Put(key, value) }
+
+// Delete removes key; it is no error if it is not there.
+func (s *KeyValue[V]) Delete(key string) { s.s.Delete(key) }
+
+// Len returns the number of keys.
+func (s *KeyValue[V]) Len() int { return s.s.Len() }
+
+// All yields every key and value, in no particular order. The store must not be changed meanwhile.
+func (s *KeyValue[V]) All() iter.Seq2[string, V] { return s.s.All() }
+
+// Windowed is a store of rows per key and event time. Rows with the same key and time are all kept, in the order in which they
+// came. Rows are dropped once stream time has passed their time by more than the retention. What is said of KeyValue holds
+// here too.
+type Windowed[V any] struct {
+	s *engine.Window[V]
+}
+
+// WindowStore makes the store of that name, unique within the operator. retention must be more than zero. It is called in the
+// function given to Process, not later.
+func WindowStore[V, Out any](c *Context[Out], name string, retention time.Duration) *Windowed[V] {
+	full := c.declare(name)
+	if retention <= 0 && c.w.probe != nil {
+		c.w.probe.mistake(callSite(1), "WindowStore %s: the retention must be more than zero, got %v", full, retention)
+	}
+	return &Windowed[V]{engine.NewWindow(c.w.task, full, max(int64(retention), 1), stream.JSON[V]())}
+}
+
+// RowID names one row of a Windowed store.
+type RowID struct {
+	Key string
+	At  time.Time
+	seq uint64
+}
+
+func (id RowID) engine() engine.RowID {
+	return engine.RowID{Key: id.Key, At: id.At.UnixNano(), Seq: id.seq}
+}
+
+func rowID(id engine.RowID) RowID { return RowID{Key: id.Key, At: fromNanos(id.At), seq: id.Seq} }
+
+// Add appends a row; it reports false, and does nothing, if the row is older than the retention allows.
+func (s *Windowed[V]) Add(key string, at time.Time, value V) bool {
+	return s.s.Add(key, at.UnixNano(), value)
+}
+
+// Set replaces the value of a row; it reports whether the row was there.
+func (s *Windowed[V]) Set(id RowID, value V) bool { return s.s.Set(id.engine(), value) }
+
+// Remove drops a row; it is no error if it is not there.
+func (s *Windowed[V]) Remove(id RowID) { s.s.Remove(id.engine()) }
+
+// Range yields the rows of key with from <= time <= to, by time, then in the order in which they came. Of the store, only
+// rows that have been yielded may be changed meanwhile, and only with Set.
+func (s *Windowed[V]) Range(key string, from, to time.Time) iter.Seq2[RowID, V] {
+	return func(yield func(RowID, V) bool) {
+		for id, value := range s.s.Range(key, clampNanos(from), clampNanos(to)) {
+			if !yield(rowID(id), value) {
+				return
+			}
+		}
+	}
+}
+
+// Rows returns the values that Range yields as one slice and does not copy them: it costs O(log n) however many there are.
+// The slice keeps its content when the store changes; its elements must not be changed.
+func (s *Windowed[V]) Rows(key string, from, to time.Time) []V {
+	return s.s.Rows(key, clampNanos(from), clampNanos(to))
+}
+
+// Len returns the number of rows in memory.
+func (s *Windowed[V]) Len() int { return s.s.Len() }
+
+// clampNanos maps bounds before 1970 and after 2262 to those years; no row lies outside.
+func clampNanos(t time.Time) int64 {
+	if t.Before(minEventTime) {
+		return minEventTime.UnixNano()
+	}
+	if t.After(maxEventTime) {
+		return maxEventTime.UnixNano()
+	}
+	return t.UnixNano()
+}

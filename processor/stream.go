@@ -1,0 +1,145 @@
+package processor
+
+import (
+	"github.com/rossby-streams/rossby/processor/internal/engine"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// Stream is a flow of records of one type. It is a description: nothing runs until an App runs the topology. Operations
+// that keep the type are methods; those that change it are functions (Map, FlatMap, KeyBy, Process).
+type Stream[V any] struct {
+	b *Builder
+	n *node[V]
+}
+
+// Upstream is what every verb takes: a Stream, or a result that has one inside (a windowed join, an alarm).
+type Upstream[V any] interface {
+	AsStream() Stream[V]
+}
+
+// AsStream returns the stream itself. It makes Stream, and every struct that embeds one, an Upstream.
+func (s Stream[V]) AsStream() Stream[V] { return s }
+
+// node is a vertex with its type: it knows who takes its records.
+type node[V any] struct {
+	*vertex
+	takers []func(*wiring) func(*Record[V])
+}
+
+// wiring makes the operators of one task: every node once, however many paths lead to it.
+type wiring struct {
+	task  *engine.Task
+	made  map[*vertex]any
+	probe *probe // set while Build looks at what operators declare
+}
+
+// wire returns the function that hands a record to everyone who takes it.
+func (n *node[V]) wire(w *wiring) func(*Record[V]) {
+	if made, ok := w.made[n.vertex]; ok {
+		return made.(func(*Record[V]))
+	}
+	takers := make([]func(*Record[V]), len(n.takers))
+	for i, take := range n.takers {
+		takers[i] = take(w)
+	}
+	emit := fanOut(takers)
+	w.made[n.vertex] = emit
+	return emit
+}
+
+func fanOut[V any](takers []func(*Record[V])) func(*Record[V]) {
+	switch len(takers) {
+	case 0:
+		return func(*Record[V]) {}
+	case 1:
+		return takers[0]
+	}
+	return func(r *Record[V]) {
+		for _, take := range takers {
+			take(r)
+		}
+	}
+}
+
+// derive adds a vertex below the given parents and returns its stream.
+func derive[V any](b *Builder, k kind, name, at string, parents ...*vertex) Stream[V] {
+	v := b.add(&vertex{kind: k, name: name, at: at, parents: parents})
+	return Stream[V]{b: b, n: &node[V]{vertex: v}}
+}
+
+// From reads a topic. Records are decoded with the topic's codec; their event time is the topic's Time of the value, or the
+// time header, or else the time at which the server stored them. A topic can be read once in a topology; keep the Stream in
+// a variable to use it twice.
+//
+// A record that cannot be decoded, a tombstone (no bytes at all) and an event time before 1970 or after 2262 are failed
+// records: see FailurePolicy.
+func From[V any](b *Builder, topic stream.Topic[V]) Stream[V] {
+	at := callSite(1)
+	s := derive[V](b, kindSource, topic.Name, at)
+	s.n.topic = topic.Spec()
+	if err := s.n.topic.Validate(); err != nil {
+		b.mistake(at, "From: %v", err)
+	}
+	node := s.n
+	node.bind = func(w *wiring) { bindTopic(w, node, topic) }
+	return s
+}
+
+// Filter keeps the records whose value pleases keep.
+func (s Stream[V]) Filter(keep func(V) bool) Stream[V] {
+	out := derive[V](s.b, kindFilter, "", callSite(1), s.n.vertex)
+	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
+		next, op := out.n.wire(w), out.n.operator(w)
+		return func(r *Record[V]) {
+			if pass, ok := guard(op, keep, r.Value); ok && pass {
+				next(r)
+			}
+		}
+	})
+	return out
+}
+
+// Peek calls look with every record and passes it on. It must not change what the record refers to.
+func (s Stream[V]) Peek(look func(Record[V])) Stream[V] {
+	out := derive[V](s.b, kindPeek, "", callSite(1), s.n.vertex)
+	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
+		next, op := out.n.wire(w), out.n.operator(w)
+		call := func(r Record[V]) struct{} { look(r); return struct{}{} }
+		return func(r *Record[V]) {
+			if _, ok := guard(op, call, *r); ok {
+				next(r)
+			}
+		}
+	})
+	return out
+}
+
+// Merge brings streams of one type together. Records of one task are processed in the order of their event time.
+func (s Stream[V]) Merge(others ...Stream[V]) Stream[V] {
+	at := callSite(1)
+	all := append([]Stream[V]{s}, others...)
+	parents := make([]*vertex, 0, len(all))
+	for _, in := range all {
+		if in.n == nil || in.b != s.b {
+			s.b.mistake(at, "Merge: a stream of another topology, or a zero Stream")
+			return s
+		}
+		parents = append(parents, in.n.vertex)
+	}
+	out := derive[V](s.b, kindMerge, "", at, parents...)
+	for _, in := range all {
+		in.n.takers = append(in.n.takers, out.n.wire)
+	}
+	return out
+}
+
+// To writes the records to a topic, in partitions by their key. Every record has an identity there, so that what a crash
+// makes the app send again is stored once. A topic whose Time is nil gets the event time in a header.
+func (s Stream[V]) To(topic stream.Topic[V]) {
+	at := callSite(1)
+	v := s.b.add(&vertex{kind: kindSink, name: topic.Name, at: at, parents: []*vertex{s.n.vertex}, topic: topic.Spec()})
+	if err := v.topic.Validate(); err != nil {
+		s.b.mistake(at, "To: %v", err)
+	}
+	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) { return sinkTo(w, v, topic) })
+}

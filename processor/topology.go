@@ -1,0 +1,310 @@
+package processor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rossby-streams/rossby/processor/internal/engine"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// Topology is a checked description of what an app does. It is made by Builder.Build, run by an App or by
+// processortest.Driver, and never changes.
+type Topology struct {
+	app         string
+	subs        []*subTopology
+	deadLetters stream.TopicSpec
+	policy      FailurePolicy
+	closeOnIdle time.Duration
+}
+
+// subTopology is a part of a topology that is connected without a repartition topic: it runs as one task per partition.
+type subTopology struct {
+	name       string
+	partitions int
+	vertices   []*vertex
+	sources    []*vertex
+	plan       *engine.Plan
+}
+
+// Build checks the description and returns the topology. The error wraps ErrTopology and lists all mistakes, each with the
+// file and line of the call that made it.
+func (b *Builder) Build() (*Topology, error) {
+	t := &Topology{app: b.app, policy: b.policy, closeOnIdle: b.closeOnIdle, deadLetters: b.deadLetterSpec()}
+	if len(b.vertices) == 0 {
+		b.mistake(callSite(1), "the topology reads no topic: start it with processor.From")
+	}
+	b.checkNames()
+	t.subs = b.split()
+	b.partition(t.subs)
+	b.nameSubs(t.subs)
+	if len(b.mistakes) == 0 {
+		for _, sub := range t.subs {
+			t.makePlan(sub)
+			b.probe(t, sub)
+		}
+	}
+	if len(b.mistakes) > 0 {
+		return nil, fmt.Errorf("%w:\n%w", ErrTopology, errors.Join(b.mistakes...))
+	}
+	return t, nil
+}
+
+func (b *Builder) deadLetterSpec() stream.TopicSpec {
+	topic := stream.Topic[[]byte]{Name: b.app + "-dead-letters"}
+	if b.deadLetters != nil {
+		topic = *b.deadLetters
+	}
+	return topic.Spec()
+}
+
+// checkNames reports topics that are read twice and operators that share a name.
+func (b *Builder) checkNames() {
+	taken := make(map[string]*vertex)
+	for _, v := range b.vertices {
+		var id string
+		switch v.kind {
+		case kindSource:
+			id = "topic " + v.topic.Name
+		case kindProcess, kindKeyBy:
+			id = "operator " + v.name
+		default:
+			continue
+		}
+		if first, ok := taken[id]; ok {
+			if v.kind == kindSource {
+				b.mistake(v.at, "topic %q is read already at %s: use that stream twice", v.topic.Name, first.at)
+			} else {
+				b.mistake(v.at, "the name %q is taken already at %s: state is kept under it, so it must be unique", v.name, first.at)
+			}
+			continue
+		}
+		taken[id] = v
+	}
+}
+
+// split finds the sub-topologies: the connected parts.
+func (b *Builder) split() []*subTopology {
+	for _, v := range b.vertices { // parents come before their children
+		for _, p := range v.parents {
+			join(v, p)
+		}
+	}
+	var subs []*subTopology
+	for _, v := range b.vertices {
+		root := find(v)
+		if root.sub == nil {
+			root.sub = &subTopology{}
+			subs = append(subs, root.sub)
+		}
+		v.sub = root.sub
+		v.sub.vertices = append(v.sub.vertices, v)
+		if v.kind == kindSource || v.kind == kindRepartition {
+			v.rank = len(v.sub.sources)
+			v.sub.sources = append(v.sub.sources, v)
+		}
+	}
+	return subs
+}
+
+// find and join are the usual disjoint sets, kept in the vertices themselves.
+func find(v *vertex) *vertex {
+	for v.root != nil {
+		v = v.root
+	}
+	return v
+}
+
+func join(a, b *vertex) {
+	if a, b = find(a), find(b); a != b {
+		a.root = b
+	}
+}
+
+// partition decides how many tasks each sub-topology has. Its topics must agree; a repartition topic follows the topics that
+// it meets, or else what it comes from.
+func (b *Builder) partition(subs []*subTopology) {
+	for _, sub := range subs {
+		var first *vertex
+		for _, v := range sub.sources {
+			switch {
+			case v.kind != kindSource:
+			case first == nil:
+				first, sub.partitions = v, v.topic.Partitions
+			case v.topic.Partitions != sub.partitions:
+				b.mistake(v.at, "topic %q has %d partitions and meets topic %q with %d (%s): records of one key would not meet; give both the same number, or repartition one with KeyBy",
+					v.topic.Name, v.topic.Partitions, first.topic.Name, first.topic.Partitions, first.at)
+			}
+		}
+	}
+	for _, sub := range subs { // a sub-topology comes after those that feed it
+		for _, v := range sub.sources {
+			if v.fedBy != nil && sub.partitions == 0 {
+				sub.partitions = v.fedBy.sub.partitions
+			}
+		}
+		for _, v := range sub.sources {
+			if v.fedBy != nil {
+				v.topic.Partitions = max(sub.partitions, 1)
+				v.fedBy.topic = v.topic
+			}
+		}
+	}
+}
+
+// nameSubs names each sub-topology after the first of its topics, in the order of the alphabet: no counters, so that adding
+// an operator elsewhere renames nothing.
+func (b *Builder) nameSubs(subs []*subTopology) {
+	for _, sub := range subs {
+		names := make([]string, 0, len(sub.sources))
+		for _, v := range sub.sources {
+			if v.kind == kindSource {
+				names = append(names, v.topic.Name)
+			} else {
+				names = append(names, v.name)
+			}
+		}
+		if len(names) > 0 {
+			sub.name = slices.Min(names)
+		}
+	}
+}
+
+// makePlan prepares what the tasks of sub share.
+func (t *Topology) makePlan(sub *subTopology) {
+	plan := &engine.Plan{App: t.app, Name: sub.name}
+	for _, v := range sub.sources {
+		plan.Inputs = append(plan.Inputs, engine.Input{Topic: v.topic, Internal: v.kind == kindRepartition})
+	}
+	ranks := make(map[string]int)
+	sink := func(s engine.Sink) int {
+		rank, ok := ranks[s.Topic.Name]
+		if !ok {
+			rank = len(plan.Sinks)
+			ranks[s.Topic.Name] = rank
+			plan.Sinks = append(plan.Sinks, s)
+		}
+		return rank
+	}
+	for _, v := range sub.vertices {
+		if v.kind == kindSink || v.kind == kindKeyBy {
+			v.rank = sink(engine.Sink{Topic: v.topic, Internal: v.kind == kindKeyBy})
+		}
+	}
+	policy := t.failurePolicy(sink(engine.Sink{Topic: t.deadLetters}))
+	plan.Wire = func(task *engine.Task) { sub.wire(&wiring{task: task, made: make(map[*vertex]any)}) }
+	plan.Failed = policy
+	sub.plan = plan
+}
+
+func (sub *subTopology) wire(w *wiring) {
+	for _, v := range sub.sources {
+		v.bind(w)
+	}
+}
+
+// probe makes the operators once, for nothing but learning which stores they declare and what is wrong with them.
+func (b *Builder) probe(t *Topology, sub *subTopology) {
+	p := &probe{b: b}
+	plan := *sub.plan
+	plan.Wire = func(task *engine.Task) {
+		defer func() {
+			if r := recover(); r != nil {
+				b.mistake(p.lastAt(), "making the operators panicked: %v", r)
+			}
+		}()
+		sub.wire(&wiring{task: task, made: make(map[*vertex]any), probe: p})
+	}
+	engine.NewTask(&plan, 0, 1<<20)
+}
+
+// probe collects what operators declare while Build wires a topology for nothing but that.
+type probe struct {
+	b    *Builder
+	last *vertex
+}
+
+func (p *probe) mistake(at, format string, args ...any) { p.b.mistake(at, format, args...) }
+
+func (p *probe) lastAt() string {
+	if p.last == nil {
+		return "Process"
+	}
+	return p.last.at
+}
+
+func (p *probe) store(v *vertex, name, at string) {
+	if !legalName.MatchString(name) {
+		p.mistake(at, "the store name %q must be made of letters, digits, '-' and '_'", name)
+	}
+	if slices.Contains(v.stores, name) {
+		p.mistake(at, "operator %s has two stores named %q", v.name, name)
+	}
+	v.stores = append(v.stores, name)
+}
+
+// App returns the name of the application.
+func (t *Topology) App() string { return t.app }
+
+// String describes the topology, one operator a line, in the order in which it was written; the same topology always gives
+// the same text.
+func (t *Topology) String() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "topology %s\n", t.app)
+	for _, sub := range t.subs {
+		fmt.Fprintf(&s, "  sub-topology %s, %d partitions\n", sub.name, sub.partitions)
+		labels := make(map[*vertex]string)
+		for i, v := range sub.vertices {
+			labels[v] = fmt.Sprintf("%d", i+1)
+			fmt.Fprintf(&s, "    %s %s", labels[v], v.describe())
+			for j, p := range v.parents {
+				fmt.Fprintf(&s, "%s%s", []string{" <- ", ", "}[min(j, 1)], labels[p])
+			}
+			s.WriteByte('\n')
+		}
+	}
+	return s.String()
+}
+
+func (v *vertex) describe() string {
+	text := string(v.kind)
+	if v.name != "" {
+		text += " " + v.name
+	}
+	switch v.kind {
+	case kindKeyBy, kindRepartition:
+		text += " (topic " + v.topic.Name + ")"
+	case kindProcess:
+		if len(v.stores) > 0 {
+			text += " (stores " + strings.Join(v.stores, ", ") + ")"
+		}
+	}
+	return text
+}
+
+// Part is one sub-topology as processortest runs it. Its plan cannot be used outside of this module.
+type Part struct {
+	Plan       *engine.Plan
+	Partitions int
+}
+
+// Parts returns the sub-topologies; it is for processortest.
+func (t *Topology) Parts() []Part {
+	parts := make([]Part, len(t.subs))
+	for i, sub := range t.subs {
+		parts[i] = Part{Plan: sub.plan, Partitions: sub.partitions}
+	}
+	return parts
+}
+
+// DeadLetterTopic returns the topic to which failed records go under the policy DeadLetter.
+func (t *Topology) DeadLetterTopic() stream.Topic[[]byte] {
+	s := t.deadLetters
+	return stream.Topic[[]byte]{
+		Name: s.Name, Partitions: s.Partitions, Replicas: s.Replicas, Storage: s.Storage, MaxAge: s.MaxAge,
+		DuplicateWindow: s.DuplicateWindow, Codec: stream.Bytes(),
+	}
+}

@@ -1,0 +1,194 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// minServer is the first version with fast-ingest batches and consumer reset.
+const minServer = "2.14.0"
+
+const (
+	// askTimeout bounds one request to the server; loops around it retry until
+	// the caller's context ends.
+	askTimeout = 5 * time.Second
+	// The pace of those retries doubles from the first to the last.
+	firstBackoff = 20 * time.Millisecond
+	lastBackoff  = 2 * time.Second
+)
+
+// Config holds what topics and journals use that do not say it themselves.
+type Config struct {
+	// Replicas is the number of copies. 0: 1.
+	Replicas int
+	// Storage is where records are kept. DefaultStorage: File.
+	Storage Storage
+	// Logger is told about what was repaired: reconnects, lost
+	// acknowledgements. nil: silent.
+	Logger *zap.Logger
+}
+
+// Client reads and writes topics and journals over one connection. It is safe
+// for use by several goroutines. It holds no goroutine and one subscription,
+// and needs no Close: closing the connection, which the caller owns, is enough.
+type Client struct {
+	nc  *nats.Conn
+	js  jetstream.JetStream
+	cfg Config
+	log *zap.Logger
+
+	acksOnce sync.Once
+	acks     *ackRouter
+	acksErr  error
+
+	groups sync.Map // groupAt to struct{}: durables that StoreOffset has seen
+}
+
+// NewClient checks that the server behind nc is fit and gives a client over it.
+// The error is ErrNoJetStream or *ServerVersionError where it is not.
+func NewClient(nc *nats.Conn, cfg Config) (*Client, error) {
+	if cfg.Replicas < 0 || cfg.Replicas > 5 {
+		return nil, fmt.Errorf("stream: Config.Replicas is %d, not 1 to 5 (or 0 for 1)", cfg.Replicas)
+	}
+	if cfg.Storage < DefaultStorage || cfg.Storage > Memory {
+		return nil, fmt.Errorf("stream: Config.Storage is %v, not File or Memory", cfg.Storage)
+	}
+	if cfg.Replicas == 0 {
+		cfg.Replicas = 1
+	}
+	if cfg.Storage == DefaultStorage {
+		cfg.Storage = File
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	if !nc.IsConnected() {
+		return nil, fmt.Errorf("stream: the connection is %v, a client needs a connected one", nc.Status())
+	}
+	if have := nc.ConnectedServerVersion(); olderThan(have, minServer) {
+		return nil, &ServerVersionError{Have: have, Need: minServer}
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(askTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("stream: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	if _, err := js.AccountInfo(ctx); err != nil {
+		if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) ||
+			errors.Is(err, nats.ErrNoResponders) {
+			return nil, fmt.Errorf("%w: %w", ErrNoJetStream, err)
+		}
+		return nil, fmt.Errorf("stream: JetStream at %s does not answer: %w", nc.ConnectedUrlRedacted(), err)
+	}
+	return &Client{nc: nc, js: js, cfg: cfg, log: cfg.Logger}, nil
+}
+
+// olderThan compares versions like "2.14.1" or "2.15.0-beta.2"; what cannot be
+// read counts as new, because a fork's version says nothing.
+func olderThan(have, need string) bool {
+	h, n := versionParts(have), versionParts(need)
+	for i := range n {
+		if h[i] < 0 {
+			return false
+		}
+		if h[i] != n[i] {
+			return h[i] < n[i]
+		}
+	}
+	return false
+}
+
+func versionParts(v string) [3]int {
+	parts := [3]int{-1, -1, -1}
+	v, _, _ = strings.Cut(strings.TrimPrefix(v, "v"), "-")
+	for i, p := range strings.SplitN(v, ".", 3) {
+		n, err := strconv.Atoi(p)
+		if err != nil {
+			break
+		}
+		parts[i] = n
+	}
+	return parts
+}
+
+// MaxPayload is the size in bytes, headers included, of the largest message
+// that the server accepts.
+func (c *Client) MaxPayload() int64 { return c.nc.MaxPayload() }
+
+// api gives the subject of a JetStream request.
+func (c *Client) api(verb string, tokens ...string) string {
+	return "$JS.API." + verb + "." + strings.Join(tokens, ".")
+}
+
+// backoff waits longer each time it is asked to.
+type backoff struct{ next time.Duration }
+
+// wait returns ctx's error when it ends first.
+func (b *backoff) wait(ctx context.Context) error {
+	if b.next == 0 {
+		b.next = firstBackoff
+	}
+	t := time.NewTimer(b.next)
+	defer t.Stop()
+	b.next = min(2*b.next, lastBackoff)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// retryable says whether asking the server again may help. What JetStream
+// answers with code 5xx, and silence, are states that pass; a request that it
+// calls wrong stays wrong.
+func retryable(err error) bool {
+	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.Code >= 500 && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
+	}
+	return true // no responders, timeouts, lost connections
+}
+
+// ask runs fn, which makes one request, until it succeeds, fails for good or ctx
+// ends.
+func (c *Client) ask(ctx context.Context, fn func(ctx context.Context) error) error {
+	var b backoff
+	for {
+		one, cancel := context.WithTimeout(ctx, askTimeout)
+		err := fn(one)
+		cancel()
+		if err == nil || !retryable(err) {
+			return err
+		}
+		if werr := b.wait(ctx); werr != nil {
+			return fmt.Errorf("%w (last answer: %w)", werr, err)
+		}
+	}
+}
+
+// streamInfo asks for the state of a backing stream.
+func (c *Client) streamInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+	var info *jetstream.StreamInfo
+	err := c.ask(ctx, func(ctx context.Context) error {
+		s, err := c.js.Stream(ctx, name)
+		if err == nil {
+			info = s.CachedInfo()
+		}
+		return err
+	})
+	return info, err
+}

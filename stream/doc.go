@@ -1,0 +1,43 @@
+// Package stream gives NATS JetStream the shape of a partitioned log: topics
+// with keys, partitions and offsets, producers, consumer groups, and the fenced
+// journals in which processors commit. It knows NATS and no topology.
+//
+// # Vocabulary
+//
+//   - Topic: a named, typed, partitioned log. Each partition is one backing
+//     stream, "<topic>-<p>", with the subjects "<topic>.<p>.<key>".
+//   - Key: a string. The same key goes to the same partition and keeps its
+//     order there. Dots make composite keys on which NATS wildcards select.
+//   - Offset: the sequence in the backing stream: 1, 2, 3 and so on.
+//   - Producer: sends records without waiting for each.
+//   - Consumer group: a name under which positions are kept, one durable
+//     consumer per partition with that name.
+//   - Reader: reads one partition and keeps no position on the server.
+//   - Journal: the commit log of one owner. An owner that has been replaced
+//     cannot append to it any more.
+//
+// # Guarantees
+//
+//   - Records of one partition are read in the order in which they are stored,
+//     and stored in the order in which one producer sent them, whatever fails
+//     in between.
+//   - A record that Flush or Publish has confirmed is stored: on the disk's way
+//     on one server, on a majority where the topic has replicas.
+//   - Readers and consumers skip nothing: a hole that retention tore, or a
+//     second reader on the same durable, is an error.
+//   - An entry of a journal is stored whole or not at all, and only if nobody
+//     else has appended since.
+//   - Everything resumes after reconnects, restarts and changes of leader, as
+//     long as the context given allows.
+//
+// # Caveats
+//
+//   - A record without an ID may be stored twice when the server's answer is
+//     lost: at-least-once. With an ID the server drops the second one, for as
+//     long as the topic's DuplicateWindow; it keeps every id in memory.
+//   - Headers make reading 25 to 30 percent slower. Records carry none unless
+//     they are given headers, an ID or a time of their own.
+//   - The number of partitions cannot change: keys would move.
+//   - Verify and CaughtUp ask the leader. One that has been cut off and does not
+//     know it yet may answer with what was true a moment ago; an append does not.
+package stream

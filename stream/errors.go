@@ -1,0 +1,239 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrNoJetStream says that the server, or the account of the connection,
+	// has no JetStream.
+	ErrNoJetStream = errors.New("stream: the server offers no JetStream to this connection (start nats-server with -js, or enable JetStream for the account)")
+
+	// ErrFenced says that another owner has appended to a journal: this one is
+	// stale and must drop its task. Every *FencedError matches it.
+	ErrFenced = errors.New("stream: journal is owned by another writer")
+
+	// ErrNotReplayed says that Append, Verify or Trim was called on a journal
+	// before Replay, which is what finds the head.
+	ErrNotReplayed = errors.New("stream: journal has not been replayed yet (call Replay first)")
+
+	// ErrClosed says that the reader, consumer or producer has been closed.
+	ErrClosed = errors.New("stream: closed")
+
+	// ErrBadKey says that a subject token is not what EscapeKey produces.
+	ErrBadKey = errors.New("stream: not an escaped key")
+
+	// ErrBadReply says that a delivered message carries no JetStream position.
+	ErrBadReply = errors.New("stream: reply subject carries no JetStream position")
+)
+
+// ServerVersionError says that the server is older than Rossby needs.
+type ServerVersionError struct {
+	// Have is the connected server's version, Need the oldest that will do.
+	Have, Need string
+}
+
+// Error names both versions.
+func (e *ServerVersionError) Error() string {
+	return fmt.Sprintf("stream: nats-server %s is too old; version %s or later is needed (fast-ingest batches, consumer reset): upgrade the server", e.Have, e.Need)
+}
+
+// SpecError says what is wrong with a topic's description. All mistakes of one
+// description are reported together.
+type SpecError struct {
+	// Topic is the name as given, possibly the mistake itself.
+	Topic string
+	// Problems has one sentence per mistake.
+	Problems []string
+}
+
+// Error lists the mistakes.
+func (e *SpecError) Error() string {
+	return fmt.Sprintf("stream: topic %q is not valid: %s", e.Topic, strings.Join(e.Problems, "; "))
+}
+
+// NameError says that a journal's or consumer group's name cannot be used.
+type NameError struct {
+	// Kind is "journal" or "consumer group".
+	Kind string
+	// Name is the name as given.
+	Name string
+	// Problem is what is wrong with it.
+	Problem string
+}
+
+// Error names the culprit and the rule.
+func (e *NameError) Error() string {
+	return fmt.Sprintf("stream: %s name %q is not valid: %s", e.Kind, e.Name, e.Problem)
+}
+
+// TopicNotFoundError says that a topic, or one partition of it, does not exist
+// on the server, or no longer.
+type TopicNotFoundError struct {
+	// Topic and Partition say what was looked for.
+	Topic     string
+	Partition int
+}
+
+// Error names the topic and the way out.
+func (e *TopicNotFoundError) Error() string {
+	return fmt.Sprintf("stream: topic %q has no partition %d on this server: it was never created or has been deleted (create it with Client.CreateTopic)", e.Topic, e.Partition)
+}
+
+// Difference is one setting in which an existing topic is not what was asked.
+type Difference struct {
+	// Setting is its name, "partitions" for example.
+	Setting string
+	// Have is what the server has, Want what was asked for.
+	Have, Want string
+}
+
+// TopicMismatchError says that a topic exists and differs from what was asked.
+type TopicMismatchError struct {
+	// Topic is its name.
+	Topic string
+	// Differences has at least one entry.
+	Differences []Difference
+}
+
+// Error shows both sides and what to do.
+func (e *TopicMismatchError) Error() string {
+	parts := make([]string, len(e.Differences))
+	for i, d := range e.Differences {
+		parts[i] = fmt.Sprintf("%s is %s, asked for %s", d.Setting, d.Have, d.Want)
+	}
+	return fmt.Sprintf("stream: topic %q exists and differs: %s (describe the topic as it exists, or choose another name; the records in it would be lost or misplaced otherwise)",
+		e.Topic, strings.Join(parts, "; "))
+}
+
+// OffsetGoneError says that retention has removed records that a reader still
+// needed. Reading on would skip them silently.
+type OffsetGoneError struct {
+	// Topic and Partition say where.
+	Topic     string
+	Partition int
+	// Wanted is the next offset of the reader, First the oldest that exists.
+	Wanted, First uint64
+}
+
+// Error names the hole and the way out.
+func (e *OffsetGoneError) Error() string {
+	return fmt.Sprintf("stream: topic %q partition %d: offset %d is gone, the oldest is %d: retention has overtaken the reader (keep records longer, or start again from the earliest offset and accept the hole)",
+		e.Topic, e.Partition, e.Wanted, e.First)
+}
+
+// OffsetAheadError says that a reader wants to go on at an offset that the
+// partition has not reached: the topic was deleted and made anew, or restored
+// from a backup.
+type OffsetAheadError struct {
+	// Topic and Partition say where.
+	Topic     string
+	Partition int
+	// Wanted is the next offset of the reader, Next the partition's next offset.
+	Wanted, Next uint64
+}
+
+// Error names both offsets and the way out.
+func (e *OffsetAheadError) Error() string {
+	return fmt.Sprintf("stream: topic %q partition %d: offset %d is ahead of its end at %d: the topic was made anew or restored from a backup (reset the reader's position)",
+		e.Topic, e.Partition, e.Wanted, e.Next)
+}
+
+// TooLargeError says that a message exceeds what the server accepts. Nothing
+// was sent.
+type TooLargeError struct {
+	// Topic and Key say which record.
+	Topic, Key string
+	// Size and Max are in bytes, headers included.
+	Size, Max int64
+}
+
+// Error names sizes and the way out.
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("stream: topic %q key %q: the message has %d bytes, the server accepts %d (make it smaller, or raise max_payload on the server)",
+		e.Topic, e.Key, e.Size, e.Max)
+}
+
+// FencedError says that another owner has appended to the journal.
+type FencedError struct {
+	// Journal is its name.
+	Journal string
+	// Expected is the head that this owner knew, Actual the one found.
+	Expected, Actual uint64
+}
+
+// Error names both heads.
+func (e *FencedError) Error() string {
+	return fmt.Sprintf("stream: journal %q is owned by another writer: its head is %d, this owner left it at %d (drop the task; its new owner has it)",
+		e.Journal, e.Actual, e.Expected)
+}
+
+// Is makes errors.Is(err, ErrFenced) true.
+func (e *FencedError) Is(target error) bool { return target == ErrFenced }
+
+// JournalError says that a journal cannot be read or written.
+type JournalError struct {
+	// Journal is its name.
+	Journal string
+	// Err is the reason.
+	Err error
+}
+
+// Error names the journal and the reason.
+func (e *JournalError) Error() string {
+	return fmt.Sprintf("stream: journal %q: %v", e.Journal, e.Err)
+}
+
+// Unwrap gives the reason.
+func (e *JournalError) Unwrap() error { return e.Err }
+
+// PublishError says that the server refused a record for good, so that sending
+// it again would not help.
+type PublishError struct {
+	// Topic, Partition and Key say which record.
+	Topic     string
+	Partition int
+	Key       string
+	// Err is the server's reason.
+	Err error
+}
+
+// Error names the record and the reason.
+func (e *PublishError) Error() string {
+	return fmt.Sprintf("stream: topic %q partition %d key %q: the server refuses the record: %v", e.Topic, e.Partition, e.Key, e.Err)
+}
+
+// Unwrap gives the server's reason.
+func (e *PublishError) Unwrap() error { return e.Err }
+
+// GroupBusyError says that somebody else pulls from a durable of the consumer
+// group, so that neither reader sees all records.
+type GroupBusyError struct {
+	// Topic, Partition and Group say which durable.
+	Topic     string
+	Partition int
+	Group     string
+}
+
+// Error names the durable and the way out.
+func (e *GroupBusyError) Error() string {
+	return fmt.Sprintf("stream: topic %q partition %d: another reader pulls for consumer group %q (stop it, or use another group)", e.Topic, e.Partition, e.Group)
+}
+
+// EncodeError says that a value cannot be turned into bytes by the topic's
+// codec: the record was not sent, and never can be.
+type EncodeError struct {
+	Topic string
+	Key   string
+	Err   error
+}
+
+// Error implements error.
+func (e *EncodeError) Error() string {
+	return fmt.Sprintf("stream: send to topic %q key %q: encode the value: %v", e.Topic, e.Key, e.Err)
+}
+
+// Unwrap gives the codec's error.
+func (e *EncodeError) Unwrap() error { return e.Err }

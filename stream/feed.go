@@ -1,0 +1,356 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// How a feed asks for messages. The server owes at most credit messages; the
+// bytes budget bounds what is in flight when they are large.
+const (
+	maxCredit    = 4096
+	minCredit    = 8
+	firstCredit  = 64
+	creditBytes  = 16 << 20
+	pullExpires  = 30 * time.Second
+	heartbeat    = 2 * time.Second
+	silenceLimit = 2*heartbeat + heartbeat/2
+	// notFoundLimit is how often in a row a stream must be missing before it is
+	// believed: a cluster that restarts does not know all its streams at once.
+	notFoundLimit = 3
+)
+
+// errBroken says that the deliveries of the server-side consumer cannot be
+// trusted any more; the feed attaches anew and goes on where it was.
+var errBroken = errors.New("stream: delivery was interrupted")
+
+// feed reads one backing stream in order through a server-side pull consumer.
+// It is run by one goroutine, its owner's. The consumer's sequence in each
+// delivery must follow on; where it does not, where the server falls silent and
+// after each reconnect, the feed attaches again at the offset after the last
+// one that it handed over: nothing is skipped and nothing comes twice.
+type feed struct {
+	c      *Client
+	stream string
+	// attach makes or resets the server-side consumer so that its next delivery
+	// has consumer sequence 1 and is at or before next, and gives its name.
+	attach func(ctx context.Context, next uint64) (consumer string, err error)
+	// handle takes a message. false: the feed ends.
+	handle func(m *nats.Msg, p position) bool
+	// skipped, if set, sees deliveries at or before the last one handed over.
+	skipped func(m *nats.Msg, p position)
+	// ephemeral consumers are deleted when the feed leaves them.
+	ephemeral bool
+	// gapless: the stream loses messages to retention only, so a hole in the
+	// sequence means that retention has overtaken the reader.
+	gapless bool
+	// gone makes the error for offsets that retention has removed, or that the
+	// stream has not reached.
+	errs feedErrors
+
+	last     uint64 // sequence last handed over
+	status   chan nats.Status
+	sub      *nats.Subscription
+	ch       chan *nats.Msg
+	consumer string
+	subject  string // of pull requests
+	seen     uint64 // consumer sequence last seen
+	owed     int    // messages that the server was asked for and has not sent
+	size     int    // moving average of message sizes
+	breaks   int    // attachments that followed a broken sequence, lately
+	brokenAt time.Time
+}
+
+// feedErrors turns what can happen to a stream into the owner's typed errors.
+type feedErrors struct {
+	notFound func() error
+	gone     func(wanted, first uint64) error
+	ahead    func(wanted, next uint64) error
+	busy     func() error // nil: nobody can interfere
+}
+
+// open attaches for the first time. A feed that opened must be closed.
+func (f *feed) open(ctx context.Context) error {
+	f.status = f.c.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	if err := f.reattach(ctx); err != nil {
+		f.close()
+		return err
+	}
+	return nil
+}
+
+// close gives up the subscription and the consumer.
+func (f *feed) close() {
+	f.detach()
+	f.c.nc.RemoveStatusListener(f.status)
+}
+
+func (f *feed) detach() {
+	if f.sub != nil {
+		_ = f.sub.Unsubscribe() // fails on closed connections only
+		f.sub = nil
+	}
+	if f.ephemeral && f.consumer != "" {
+		// Nobody waits for the answer: a consumer that stays behind is removed
+		// by the server after its inactivity threshold.
+		_ = f.c.nc.Publish(f.c.api("CONSUMER.DELETE", f.stream, f.consumer), nil)
+	}
+	f.consumer = ""
+}
+
+// reattach makes deliveries start anew after the last message handed over.
+func (f *feed) reattach(ctx context.Context) error {
+	f.detach()
+	var b backoff
+	missing := 0
+	for {
+		err := f.tryAttach(ctx)
+		if err == nil {
+			return nil
+		}
+		var gone *OffsetGoneError
+		var ahead *OffsetAheadError
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound), errors.As(err, &ahead):
+			// A new leader, or a server that starts, may not have everything yet.
+			if missing++; missing >= notFoundLimit {
+				if ahead != nil {
+					return err
+				}
+				return f.errs.notFound()
+			}
+		case errors.As(err, &gone), !retryable(err):
+			return err
+		}
+		if werr := b.wait(ctx); werr != nil {
+			return fmt.Errorf("%w (last answer: %w)", werr, err)
+		}
+	}
+}
+
+func (f *feed) tryAttach(ctx context.Context) error {
+	ask, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	next := f.last + 1
+	if next > 1 {
+		if err := f.checkExtent(ask, next); err != nil {
+			return err
+		}
+	}
+	name, err := f.attach(ask, next)
+	if err != nil {
+		return err
+	}
+	f.consumer = name
+	f.subject = f.c.api("CONSUMER.MSG.NEXT", f.stream, name)
+	f.ch = make(chan *nats.Msg, maxCredit+256)
+	f.sub, err = f.c.nc.ChanSubscribe(f.c.nc.NewInbox(), f.ch)
+	if err != nil {
+		return err
+	}
+	f.seen, f.owed = 0, 0
+	// What happened to the connection before now does not matter any more.
+	for {
+		select {
+		case s, ok := <-f.status:
+			if !ok || s == nats.CLOSED {
+				return nats.ErrConnectionClosed
+			}
+			continue
+		default:
+		}
+		return nil
+	}
+}
+
+// checkExtent makes sure that the stream still has, or still expects, next.
+func (f *feed) checkExtent(ctx context.Context, next uint64) error {
+	s, err := f.c.js.Stream(ctx, f.stream)
+	if err != nil {
+		return err
+	}
+	e := extent(s.CachedInfo().State)
+	if f.gapless && e.First > next {
+		return f.errs.gone(next, e.First)
+	}
+	if next > e.Next {
+		return f.errs.ahead(next, e.Next)
+	}
+	return nil
+}
+
+// run hands messages over until ctx ends, handle returns false or nothing more
+// can be read. It returns nil in the first two cases.
+func (f *feed) run(ctx context.Context) error {
+	for {
+		err := f.deliver(ctx)
+		if ctx.Err() != nil || err == nil {
+			return nil
+		}
+		if !errors.Is(err, errBroken) {
+			return err
+		}
+		f.c.log.Debug("reading resumes", zap.String("stream", f.stream), zap.Uint64("after", f.last), zap.Error(err))
+		if err := f.reattach(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// deliver hands messages over from one attachment. nil: handle wanted no more.
+func (f *feed) deliver(ctx context.Context) error {
+	idle := time.NewTimer(silenceLimit)
+	defer idle.Stop()
+	for {
+		if err := f.pull(); err != nil {
+			return err
+		}
+		var m *nats.Msg
+		select {
+		case m = <-f.ch: // the usual case, without the price of the full select
+		default:
+			idle.Reset(silenceLimit)
+			select {
+			case m = <-f.ch:
+			case <-ctx.Done():
+				return ctx.Err()
+			case s, ok := <-f.status:
+				if !ok || s == nats.CLOSED {
+					return nats.ErrConnectionClosed
+				}
+				return fmt.Errorf("%w: the connection was made anew", errBroken)
+			case <-idle.C:
+				return fmt.Errorf("%w: the server is silent", errBroken)
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		more, err := f.take(ctx, m)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// pull keeps the server owing messages.
+func (f *feed) pull() error {
+	limit := firstCredit
+	if f.size > 0 {
+		limit = min(max(creditBytes/f.size, minCredit), maxCredit)
+	}
+	if f.owed > limit/2 {
+		return nil
+	}
+	n := limit - f.owed
+	buf := make([]byte, 0, 96)
+	buf = append(buf, `{"batch":`...)
+	buf = strconv.AppendInt(buf, int64(n), 10)
+	buf = append(buf, `,"expires":`...)
+	buf = strconv.AppendInt(buf, int64(pullExpires), 10)
+	buf = append(buf, `,"idle_heartbeat":`...)
+	buf = strconv.AppendInt(buf, int64(heartbeat), 10)
+	buf = append(buf, '}')
+	if err := f.c.nc.PublishRequest(f.subject, f.sub.Subject, buf); err != nil {
+		return f.connError(err)
+	}
+	f.owed += n
+	return nil
+}
+
+// connError tells a connection that is gone for good from one that comes back.
+func (f *feed) connError(err error) error {
+	if errors.Is(err, nats.ErrConnectionClosed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errBroken, err)
+}
+
+// take handles one message from the inbox. false: handle wants no more.
+func (f *feed) take(ctx context.Context, m *nats.Msg) (bool, error) {
+	if len(m.Data) == 0 && m.Reply == "" || len(m.Header) > 0 && m.Header.Get("Status") != "" {
+		return true, f.control(m)
+	}
+	p, err := parsePosition(m.Reply)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w (reply %q)", errBroken, err, m.Reply)
+	}
+	if p.consumer != f.seen+1 {
+		if err := f.countBreak(); err != nil {
+			return false, err
+		}
+		return false, fmt.Errorf("%w: delivery %d came after %d", errBroken, p.consumer, f.seen)
+	}
+	f.seen = p.consumer
+	f.owed--
+	f.size = (7*f.size + len(m.Data) + len(m.Subject) + 64) / 8
+	if p.stream <= f.last {
+		if f.skipped != nil {
+			f.skipped(m, p)
+		}
+		return true, nil
+	}
+	if f.gapless && f.last > 0 && p.stream != f.last+1 {
+		if err := f.checkHole(ctx, p.stream); err != nil {
+			return false, err
+		}
+	}
+	f.last = p.stream
+	return f.handle(m, p), nil
+}
+
+// checkHole is called for a jump in the sequence. A message that somebody
+// deleted by hand leaves a legal hole; retention that has come past is an error.
+func (f *feed) checkHole(ctx context.Context, found uint64) error {
+	err := f.c.ask(ctx, func(ctx context.Context) error { return f.checkExtent(ctx, f.last+1) })
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("%w: the stream is gone at %d", errBroken, found)
+	}
+	return err
+}
+
+// control handles what the server says about pull requests.
+func (f *feed) control(m *nats.Msg) error {
+	switch status := m.Header.Get("Status"); status {
+	case "100": // idle heartbeat
+		return nil
+	case "404", "408": // a request expired; it says what it still owed
+		n, _ := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
+		f.owed = max(f.owed-n, 0)
+		return nil
+	case "503":
+		return fmt.Errorf("%w: nobody serves the consumer", errBroken)
+	default:
+		return fmt.Errorf("%w: %s %s", errBroken, status, m.Header.Get("Description"))
+	}
+}
+
+// countBreak notices a second reader on the same durable: then deliveries are
+// missing again and again, though the connection is fine.
+func (f *feed) countBreak() error {
+	if f.errs.busy == nil {
+		return nil
+	}
+	now := time.Now()
+	if now.Sub(f.brokenAt) > 10*time.Second {
+		f.breaks = 0
+	}
+	f.brokenAt = now
+	if f.breaks++; f.breaks > 5 {
+		return f.errs.busy()
+	}
+	return nil
+}

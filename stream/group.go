@@ -1,0 +1,157 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// GroupOffset is how far a consumer group has come in one partition.
+type GroupOffset struct {
+	// Partition is its number.
+	Partition int
+	// Next is the offset at which the group goes on; 1 if it never committed.
+	Next uint64
+	// Lag is the number of records at or after Next.
+	Lag uint64
+}
+
+func checkGroup(group string) error {
+	if problem := nameProblem(group); problem != "" {
+		return &NameError{Kind: "consumer group", Name: group, Problem: "it " + problem}
+	}
+	return nil
+}
+
+// groupConfig is the durable of a group in one partition.
+func groupConfig(spec TopicSpec, group string, p int) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       group,
+		Description:   fmt.Sprintf("Rossby consumer group %s on topic %s, partition %d", group, spec.Name, p),
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy:     jetstream.AckAllPolicy,
+		// Redelivery breaks order, and is never what makes a reader progress:
+		// readers reset the durable when they take over.
+		AckWait:       ackWait,
+		MaxAckPending: -1,
+		MaxDeliver:    -1,
+	}
+}
+
+// openGroup gives the state of the group's durable and creates it if need be.
+func (c *Client) openGroup(ctx context.Context, spec TopicSpec, group string, p int) (info *jetstream.ConsumerInfo, created bool, err error) {
+	stream := spec.BackingStream(p)
+	err = c.ask(ctx, func(ctx context.Context) error {
+		cons, err := c.js.Consumer(ctx, stream, group)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			created = true
+			cons, err = c.js.CreateOrUpdateConsumer(ctx, stream, groupConfig(spec, group, p))
+		}
+		if err == nil {
+			info = cons.CachedInfo()
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		err = &TopicNotFoundError{Topic: spec.Name, Partition: p}
+	case err == nil && info.Config.AckPolicy != jetstream.AckAllPolicy:
+		err = &NameError{Kind: "consumer group", Name: group, Problem: fmt.Sprintf("stream %s has a consumer of that name with other settings (choose another name)", stream)}
+	}
+	return info, created, err
+}
+
+// resetGroup moves the durable: its next delivery is the record at next, and its
+// ack floor is before that. One request: nobody answers for a missing durable.
+func (c *Client) resetGroup(ctx context.Context, spec TopicSpec, group string, p int, next uint64) error {
+	_, err := c.js.ResetConsumerToSequence(ctx, spec.BackingStream(p), group, max(next, 1))
+	return err
+}
+
+// StoreOffset records that the group goes on at next: the durable named after
+// the group gets the ack floor next-1 and is created if it is missing. The
+// position is for people and their tools; a processor's own truth is in its
+// journals.
+func (c *Client) StoreOffset(ctx context.Context, spec TopicSpec, group string, partition int, next uint64) error {
+	spec = spec.withDefaults()
+	if err := errors.Join(spec.checkPartition(partition), checkGroup(group)); err != nil {
+		return err
+	}
+	// Nobody answers the reset of a durable that does not exist, so it is made
+	// sure of once, and again when there is no answer.
+	known := groupAt{spec.BackingStream(partition), group}
+	err := error(nil)
+	for {
+		if _, ok := c.groups.Load(known); !ok {
+			if _, _, err = c.openGroup(ctx, spec, group, partition); err != nil {
+				break
+			}
+			c.groups.Store(known, struct{}{})
+		}
+		one, cancel := context.WithTimeout(ctx, askTimeout)
+		err = c.resetGroup(one, spec, group, partition, next)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		c.groups.Delete(known)
+		if ctx.Err() != nil || !retryable(err) {
+			break
+		}
+	}
+	return fmt.Errorf("stream: store offset of group %q in topic %q partition %d: %w", group, spec.Name, partition, err)
+}
+
+// groupAt is a durable known to exist.
+type groupAt struct{ stream, group string }
+
+// Committed gives the group's position in every partition, in order. A group
+// that nobody has heard of is at the beginning.
+func (c *Client) Committed(ctx context.Context, spec TopicSpec, group string) ([]GroupOffset, error) {
+	spec = spec.withDefaults()
+	if err := errors.Join(spec.Validate(), checkGroup(group)); err != nil {
+		return nil, err
+	}
+	out := make([]GroupOffset, spec.Partitions)
+	parts := make([]int, spec.Partitions)
+	for p := range parts {
+		parts[p] = p
+	}
+	err := inParallel(parts, func(p int) error {
+		o, err := c.committed(ctx, spec, group, p)
+		out[p] = o
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *Client) committed(ctx context.Context, spec TopicSpec, group string, p int) (GroupOffset, error) {
+	o := GroupOffset{Partition: p, Next: 1}
+	err := c.ask(ctx, func(ctx context.Context) error {
+		cons, err := c.js.Consumer(ctx, spec.BackingStream(p), group)
+		if err == nil {
+			i := cons.CachedInfo()
+			o.Next = i.AckFloor.Stream + 1
+			o.Lag = i.NumPending + uint64(i.NumAckPending)
+		}
+		return err
+	})
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		info, ierr := c.streamInfo(ctx, spec.BackingStream(p))
+		if err = ierr; err == nil {
+			o.Lag = info.State.Msgs
+		}
+	}
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = &TopicNotFoundError{Topic: spec.Name, Partition: p}
+	}
+	if err != nil {
+		return o, fmt.Errorf("stream: position of group %q in topic %q partition %d: %w", group, spec.Name, p, err)
+	}
+	return o, nil
+}

@@ -1,0 +1,56 @@
+package stream
+
+import "github.com/nats-io/nats.go"
+
+// TimeHeader carries the event time of a record, in RFC 3339 with nanoseconds,
+// where a producer sets another time than the one in the value or the time of
+// storage. Readers pay for headers, so it is absent otherwise.
+const TimeHeader = "Rossby-Time"
+
+// Headers are the headers of a message: names, which are case-sensitive, with
+// one or more values each. nil is an empty set, for reading and for Set alike.
+type Headers map[string][]string
+
+// Get gives the first value of name, and "" when there is none.
+func (h Headers) Get(name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Set makes value the only value of name.
+func (h *Headers) Set(name, value string) {
+	if *h == nil {
+		*h = make(Headers, 1)
+	}
+	(*h)[name] = []string{value}
+}
+
+// Clone gives a deep copy; nil for nil.
+func (h Headers) Clone() Headers {
+	if h == nil {
+		return nil
+	}
+	c := make(Headers, len(h))
+	for k, v := range h {
+		c[k] = append([]string(nil), v...)
+	}
+	return c
+}
+
+// size is the number of bytes of h on the wire.
+func (h Headers) size() int64 {
+	if len(h) == 0 {
+		return 0
+	}
+	n := len("NATS/1.0\r\n") + len("\r\n")
+	for k, vs := range h {
+		for _, v := range vs {
+			n += len(k) + len(": ") + len(v) + len("\r\n")
+		}
+	}
+	return int64(n)
+}
+
+func (h Headers) nats() nats.Header { return nats.Header(h) }

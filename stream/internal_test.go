@@ -1,0 +1,104 @@
+package stream
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+)
+
+func TestParsePosition(t *testing.T) {
+	want := position{stream: 12, consumer: 7, stored: 1700000000123456789, pending: 3}
+	for _, reply := range []string{
+		"$JS.ACK.metrics-0.cons.1.12.7.1700000000123456789.3",
+		"$JS.ACK._.acchash.metrics-0.cons.1.12.7.1700000000123456789.3",
+		"$JS.ACK.hub.acchash.metrics-0.cons.1.12.7.1700000000123456789.3.rAnD0m",
+	} {
+		got, err := parsePosition(reply)
+		require.NoError(t, err, reply)
+		require.Equal(t, want, got, reply)
+		require.Zero(t, testing.AllocsPerRun(10, func() { _, _ = parsePosition(reply) }))
+	}
+	for _, reply := range []string{
+		"", "$JS.ACK.", "_INBOX.a.b.c.d.e.f.g.h", "$JS.ACK.s.c.1.12.7.1.3.4", "$JS.ACK.s.c.1.x.7.1.3", "$JS.ACK.s.c.1.0.7.1.3",
+		"$JS.ACK.s.c.1.1.0.1.3", "$JS.ACK.s.c.1..7.1.3", "$JS.ACK..c.1.1.7.1.3", "$JS.ACK.s.c.1.99999999999999999999.7.1.3",
+		"$JS.ACK.s.c.1.1.7.1.", "$JS.ACK.s.c.1.1.7.18446744073709551615.1",
+	} {
+		_, err := parsePosition(reply)
+		require.ErrorIs(t, err, ErrBadReply, reply)
+	}
+}
+
+// The hand-written parser and the NATS library's agree wherever both read.
+func FuzzParsePosition(f *testing.F) {
+	f.Add("$JS.ACK.metrics-0.cons.1.12.7.1700000000123456789.3")
+	f.Add("$JS.ACK._.acchash.metrics-0.cons.1.12.7.1700000000123456789.3")
+	f.Add("$JS.ACK.hub.acchash.metrics-0.cons.1.12.7.1700000000123456789.3.rAnD0m")
+	f.Add("$JS.ACK.........")
+	f.Fuzz(func(t *testing.T, reply string) {
+		p, err := parsePosition(reply)
+		if err != nil {
+			require.ErrorIs(t, err, ErrBadReply)
+			return
+		}
+		m := &nats.Msg{Reply: reply, Sub: &nats.Subscription{}}
+		meta, err := m.Metadata()
+		if err != nil {
+			return
+		}
+		require.Equal(t, meta.Sequence.Stream, p.stream)
+		require.Equal(t, meta.Sequence.Consumer, p.consumer)
+		require.Equal(t, meta.NumPending, p.pending)
+		require.Equal(t, meta.Timestamp.UnixNano(), p.stored)
+	})
+}
+
+func FuzzParseAnswer(f *testing.F) {
+	for _, s := range []string{
+		`{"type":"ack","seq":100,"msgs":500}`,
+		`{"type":"gap","last_seq":3,"seq":7}`,
+		`{"type":"err","seq":7,"error":{"code":400,"err_code":10054,"description":"too large"}}`,
+		`{"stream":"t-0","seq":9,"batch":"x","count":4}`,
+		`{"error":{"code":400,"err_code":10208},"stream":"t-0","seq":0}`,
+		`{}`, ``, `[]`, `{"type":"err"}`,
+	} {
+		f.Add(s, "id.500.fail.3.1.$FI")
+	}
+	f.Fuzz(func(t *testing.T, body, subject string) {
+		a, ok := parseAnswer(&nats.Msg{Data: []byte(body)})
+		if ok && a.kind == "err" {
+			require.NotNil(t, a.err)
+		}
+		parseAnswerSubject(subject)
+	})
+}
+
+func FuzzParseChunk(f *testing.F) {
+	for _, s := range []string{"1/2", "2/2", "3/2", "0/2", "1/1", "x/y", "/", "", "1000/1000", "1001/1001"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		i, n, err := parseChunk(s)
+		if err == nil {
+			require.True(t, i >= 1 && i <= n && n >= 2 && n <= maxChunks)
+		}
+	})
+}
+
+func TestOlderThan(t *testing.T) {
+	for have, older := range map[string]bool{
+		"2.13.9": true, "2.14.0": false, "2.14.0-beta.1": false, "2.15.2": false, "v2.9.1": true, "3.0.0": false, "1.99.0": true, "": false, "dev": false, "2": false,
+	} {
+		require.Equal(t, older, olderThan(have, minServer), have)
+	}
+	require.ErrorContains(t, &ServerVersionError{Have: "2.13.0", Need: minServer}, "upgrade")
+}
+
+func TestHeadersSizeIsThatOnTheWire(t *testing.T) {
+	h := Headers{"A": {"1", "22"}, "Long-Name": {""}}
+	m := &nats.Msg{Header: h.nats()}
+	withHeaders := m.Size()
+	require.Positive(t, withHeaders)
+	require.EqualValues(t, len("NATS/1.0\r\nA: 1\r\nA: 22\r\nLong-Name: \r\n\r\n"), h.size())
+	require.Zero(t, Headers(nil).size())
+}

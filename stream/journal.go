@@ -1,0 +1,386 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+	"go.uber.org/zap"
+)
+
+const (
+	metaJournal = "rossby.journal"
+	// chunkHeader, "2/3" for example, is on every message of an entry that did
+	// not fit into one.
+	chunkHeader = "Rossby-Chunk"
+	// appendHeader names the append that a message belongs to, so that an owner
+	// recognises its own after a lost acknowledgement.
+	appendHeader = "Rossby-Append"
+
+	batchIDHeader     = "Nats-Batch-Id"
+	batchSeqHeader    = "Nats-Batch-Sequence"
+	batchCommitHeader = "Nats-Batch-Commit"
+
+	// headerRoom is kept free in each message for the headers above.
+	headerRoom = 512
+	// maxChunks is the server's limit for an atomic batch.
+	maxChunks = 1000
+)
+
+// Entry is one entry of a journal.
+type Entry struct {
+	// Seq is its position: the sequence of its last message. Positions grow, and
+	// not always by one.
+	Seq uint64
+	// Stored is when the server stored it. Append leaves it at the time of the
+	// acknowledgement as the client's clock has it.
+	Stored time.Time
+	// Data are the bytes that were appended.
+	Data []byte
+}
+
+// Journal is the commit log of one owner. The server accepts an append only if
+// nobody else has appended since: an owner that has been replaced, and does not
+// know it yet, fails with ErrFenced and nothing of what it wrote is stored.
+//
+// A Journal is not safe for concurrent use. Replay comes first.
+type Journal struct {
+	c       *Client
+	name    string
+	subject string
+	writer  string // this owner, in appendHeader
+	appends uint64
+
+	replayed bool
+	head     uint64 // sequence of the last message that this owner knows of
+	spans    []span // entries of more than one message, oldest first
+}
+
+// span is the extent of an entry of several messages.
+type span struct{ first, last uint64 }
+
+func journalSubject(name string) string { return "_rossby.journal." + name }
+
+func checkJournalName(name string) error {
+	if problem := nameProblem(name); problem != "" {
+		return &NameError{Kind: "journal", Name: name, Problem: "it " + problem}
+	}
+	return nil
+}
+
+// OpenJournal gives the journal of that name and creates it when it is missing,
+// with the client's Replicas and Storage. The name follows the rules of topic
+// names. Call Replay next.
+func (c *Client) OpenJournal(ctx context.Context, name string) (*Journal, error) {
+	if err := checkJournalName(name); err != nil {
+		return nil, err
+	}
+	cfg := jetstream.StreamConfig{
+		Name:               name,
+		Description:        "Rossby journal " + name,
+		Subjects:           []string{journalSubject(name)},
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardNew,
+		Storage:            c.cfg.Storage.jetstream(),
+		Replicas:           c.cfg.Replicas,
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+		Metadata:           map[string]string{metaJournal: name, metaVersion: layoutVersion},
+	}
+	for {
+		info, err := c.streamInfo(ctx, name)
+		if err == nil {
+			meta := info.Config.Metadata
+			if meta[metaJournal] != name {
+				return nil, &JournalError{Journal: name, Err: errors.New("a stream of that name exists and is no journal (choose another name)")}
+			}
+			if meta[metaVersion] != layoutVersion {
+				return nil, &JournalError{Journal: name, Err: fmt.Errorf("it has layout version %s, this program reads version %s (upgrade it)", meta[metaVersion], layoutVersion)}
+			}
+			break
+		}
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, &JournalError{Journal: name, Err: err}
+		}
+		err = c.ask(ctx, func(ctx context.Context) error {
+			_, err := c.js.CreateStream(ctx, cfg)
+			return err
+		})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return nil, &JournalError{Journal: name, Err: fmt.Errorf("create it: %w", err)}
+		}
+	}
+	return &Journal{c: c, name: name, subject: journalSubject(name), writer: nuid.Next()}, nil
+}
+
+// DeleteJournal removes a journal and all its entries. A missing one is no
+// error.
+func (c *Client) DeleteJournal(ctx context.Context, name string) error {
+	if err := checkJournalName(name); err != nil {
+		return err
+	}
+	info, err := c.streamInfo(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err == nil && info.Config.Metadata[metaJournal] != name {
+		err = errors.New("the stream of that name is no journal")
+	}
+	if err == nil {
+		err = c.ask(ctx, func(ctx context.Context) error { return c.js.DeleteStream(ctx, name) })
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return &JournalError{Journal: name, Err: fmt.Errorf("delete it: %w", err)}
+	}
+	return nil
+}
+
+// Name is the journal's name.
+func (j *Journal) Name() string { return j.name }
+
+// Head is the position of the last entry that this owner has replayed or
+// appended; 0 for an empty journal.
+func (j *Journal) Head() uint64 { return j.head }
+
+// Append adds an entry if this owner's last one is still the journal's last, and
+// returns when the server has stored it. Data larger than the server's maximum
+// goes as one atomic batch: all or nothing as well. A lost acknowledgement is
+// resolved by looking; while the server cannot be reached Append tries on until
+// ctx ends. The error matches ErrFenced when another owner has appended. When
+// ctx ends it is unknown whether the entry was stored: drop the Journal, open
+// and replay it again.
+func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
+	if !j.replayed {
+		return Entry{}, &JournalError{Journal: j.name, Err: ErrNotReplayed}
+	}
+	msgs, err := j.messages(data)
+	if err != nil {
+		return Entry{}, err
+	}
+	var b backoff
+	for {
+		seq, err := j.send(ctx, msgs)
+		if err == nil {
+			return j.accept(seq, len(msgs), data), nil
+		}
+		j.c.log.Debug("append is in doubt", zap.String("journal", j.name), zap.Error(err))
+		// Whatever went wrong, the journal itself knows the outcome.
+		mine, moved, lerr := j.lookup(ctx, msgs)
+		if lerr != nil {
+			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append: %w (after: %w)", lerr, err)}
+		}
+		if mine != 0 && !moved {
+			return j.accept(mine, len(msgs), data), nil
+		}
+		if moved {
+			return Entry{}, j.fenced(ctx)
+		}
+		if refused(err) {
+			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append %d bytes: %w", len(data), err)}
+		}
+		if werr := b.wait(ctx); werr != nil {
+			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append: %w (last answer: %w)", werr, err)}
+		}
+	}
+}
+
+// refused says whether the server will refuse the same append again. A wrong
+// last sequence with an unchanged head passes: a leader counted an append that
+// it then failed to replicate.
+func refused(err error) bool {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrMaxPayload)
+	}
+	return permanent(api)
+}
+
+func (j *Journal) accept(seq uint64, n int, data []byte) Entry {
+	if n > 1 {
+		j.spans = append(j.spans, span{first: seq - uint64(n) + 1, last: seq})
+	}
+	j.head = seq
+	return Entry{Seq: seq, Stored: time.Now(), Data: data}
+}
+
+// messages cuts data into as many messages as it takes, one as a rule.
+func (j *Journal) messages(data []byte) ([]*nats.Msg, error) {
+	limit := int(j.c.MaxPayload()) - headerRoom
+	if limit <= 0 {
+		return nil, &JournalError{Journal: j.name, Err: fmt.Errorf("the server's max_payload of %d bytes is too small for any entry", j.c.MaxPayload())}
+	}
+	n := max((len(data)+limit-1)/limit, 1)
+	if n > maxChunks {
+		return nil, &JournalError{Journal: j.name, Err: fmt.Errorf("an entry of %d bytes is more than %d messages of %d bytes (raise max_payload on the server)", len(data), maxChunks, limit)}
+	}
+	j.appends++
+	id := j.writer + "-" + strconv.FormatUint(j.appends, 10)
+	msgs := make([]*nats.Msg, n)
+	for i := range msgs {
+		m := &nats.Msg{Subject: j.subject, Data: data[:min(limit, len(data))], Header: nats.Header{appendHeader: {id}}}
+		data = data[len(m.Data):]
+		if n > 1 {
+			m.Header[chunkHeader] = []string{strconv.Itoa(i+1) + "/" + strconv.Itoa(n)}
+		}
+		msgs[i] = m
+	}
+	msgs[0].Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(j.head, 10)}
+	return msgs, nil
+}
+
+// send makes one attempt and gives the sequence of the last message.
+func (j *Journal) send(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if len(msgs) > 1 {
+		// Every attempt is a batch of its own; the server drops the remains of
+		// one that was never committed.
+		id := nuid.Next()
+		for i, m := range msgs {
+			m.Header[batchIDHeader] = []string{id}
+			m.Header[batchSeqHeader] = []string{strconv.Itoa(i + 1)}
+			if i == len(msgs)-1 {
+				m.Header[batchCommitHeader] = []string{"1"}
+				break
+			}
+			if err := j.stage(ctx, m, i == 0); err != nil {
+				return 0, err
+			}
+		}
+	}
+	resp, err := j.c.nc.RequestMsgWithContext(ctx, msgs[len(msgs)-1])
+	if err != nil {
+		return 0, err
+	}
+	var ack struct {
+		Seq   uint64              `json:"seq"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(resp.Data, &ack); err != nil {
+		return 0, fmt.Errorf("the acknowledgement is not readable: %w", err)
+	}
+	if ack.Error != nil {
+		return 0, ack.Error
+	}
+	if want := j.head + uint64(len(msgs)); ack.Seq != want {
+		return 0, fmt.Errorf("the acknowledgement is for sequence %d, not %d", ack.Seq, want)
+	}
+	return ack.Seq, nil
+}
+
+// stage sends a message of a batch that does not commit it. The first one is
+// answered, which tells early whether the server takes the batch.
+func (j *Journal) stage(ctx context.Context, m *nats.Msg, first bool) error {
+	if !first {
+		return j.c.nc.PublishMsg(m)
+	}
+	resp, err := j.c.nc.RequestMsgWithContext(ctx, m)
+	if err != nil || len(resp.Data) == 0 {
+		return err
+	}
+	var ack struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(resp.Data, &ack); err != nil {
+		return fmt.Errorf("the acknowledgement is not readable: %w", err)
+	}
+	if ack.Error != nil {
+		return ack.Error
+	}
+	return nil
+}
+
+// lookup asks the journal's leader what came after the head that this owner
+// knows. mine is the position of this very append, 0 when it is not there;
+// moved says that somebody else's message follows.
+func (j *Journal) lookup(ctx context.Context, msgs []*nats.Msg) (mine uint64, moved bool, err error) {
+	m, err := j.c.nextMsg(ctx, j.name, j.head+1)
+	if err != nil || m == nil {
+		return 0, false, err
+	}
+	if headerValue(m.Hdrs, appendHeader) != msgs[0].Header[appendHeader][0] || m.Seq != j.head+1 {
+		return 0, true, nil
+	}
+	mine = j.head + uint64(len(msgs))
+	after, err := j.c.nextMsg(ctx, j.name, mine+1)
+	return mine, after != nil, err
+}
+
+// headerValue finds a header in the bytes that the server stores.
+func headerValue(hdrs []byte, name string) string {
+	if len(hdrs) == 0 {
+		return ""
+	}
+	h, err := nats.DecodeHeadersMsg(hdrs)
+	if err != nil {
+		return ""
+	}
+	return h.Get(name)
+}
+
+// fenced makes the error with the head that the journal has now.
+func (j *Journal) fenced(ctx context.Context) error {
+	e := &FencedError{Journal: j.name, Expected: j.head}
+	if info, err := j.c.streamInfo(ctx, j.name); err == nil {
+		e.Actual = info.State.LastSeq
+	}
+	return e
+}
+
+// Verify asks the journal's leader for its head: nil if it is still this
+// owner's, an error that matches ErrFenced otherwise.
+func (j *Journal) Verify(ctx context.Context) error {
+	if !j.replayed {
+		return &JournalError{Journal: j.name, Err: ErrNotReplayed}
+	}
+	m, err := j.c.nextMsg(ctx, j.name, j.head+1)
+	if err != nil {
+		return &JournalError{Journal: j.name, Err: fmt.Errorf("read its head: %w", err)}
+	}
+	if m != nil {
+		return j.fenced(ctx)
+	}
+	return nil
+}
+
+// Trim removes the entries before that position. The last entry always stays,
+// and so does every entry whole.
+func (j *Journal) Trim(ctx context.Context, before uint64) error {
+	if !j.replayed {
+		return &JournalError{Journal: j.name, Err: ErrNotReplayed}
+	}
+	before = min(before, j.head)
+	dead := 0
+	for _, s := range j.spans {
+		if s.last < before {
+			dead++
+		} else if s.first < before {
+			before = s.first
+			break
+		}
+	}
+	if before <= 1 {
+		return nil
+	}
+	err := j.c.ask(ctx, func(ctx context.Context) error {
+		s, err := j.c.js.Stream(ctx, j.name)
+		if err != nil {
+			return err
+		}
+		return s.Purge(ctx, jetstream.WithPurgeSequence(before))
+	})
+	if err != nil {
+		return &JournalError{Journal: j.name, Err: fmt.Errorf("trim it: %w", err)}
+	}
+	j.spans = j.spans[dead:]
+	return nil
+}

@@ -1,0 +1,169 @@
+package stream
+
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
+// emptyKey stands for the empty key, which no subject token could.
+const emptyKey = "%"
+
+const hexDigits = "0123456789ABCDEF"
+
+// Partition gives the partition, 0 to n-1, that the key belongs to in a topic
+// of n partitions: FNV-1a with 32 bits, modulo n, over the bytes of the escaped
+// key without the dots between its tokens. That is what nats-server computes
+// for partition(n,1,2,...) over the key's tokens, so a plain NATS client behind
+// such a subject mapping and a producer agree. 0 when n is not positive.
+func Partition(key string, n int) int {
+	if n <= 1 {
+		return 0
+	}
+	if !plainKey(key) {
+		var buf [256]byte
+		return int(hashTokens(appendEscaped(buf[:0], key)) % uint32(n))
+	}
+	return int(hashTokens(key) % uint32(n))
+}
+
+// hashTokens is FNV-1a 32 over everything but dots: the server hashes the
+// concatenated tokens, with no separator.
+func hashTokens[S string | []byte](escaped S) uint32 {
+	h := uint32(2166136261)
+	for i := 0; i < len(escaped); i++ {
+		if c := escaped[i]; c != '.' {
+			h ^= uint32(c)
+			h *= 16777619
+		}
+	}
+	return h
+}
+
+// EscapeKey makes a key legal as the last tokens of a subject. Most keys come
+// back as they are, dots included: a composite key is several tokens and
+// wildcards select on them. What a subject cannot hold becomes %XX: white
+// space, control characters, '*', '>', '%', bytes that are not UTF-8, and a dot
+// that would leave an empty token beside it. The empty key becomes "%".
+// Different keys have different results; UnescapeKey is the way back.
+func EscapeKey(key string) string {
+	if plainKey(key) {
+		return key
+	}
+	return string(appendEscaped(make([]byte, 0, len(key)+16), key))
+}
+
+// plainKey says whether the key needs no escaping.
+func plainKey(key string) bool {
+	if key == "" {
+		return false
+	}
+	afterDot, ascii := true, true // an empty token so far
+	for i := 0; i < len(key); i++ {
+		c := key[i]
+		if c == '.' {
+			if afterDot {
+				return false
+			}
+			afterDot = true
+			continue
+		}
+		if illegal(c) {
+			return false
+		}
+		ascii = ascii && c < utf8.RuneSelf
+		afterDot = false
+	}
+	return !afterDot && (ascii || utf8.ValidString(key))
+}
+
+func illegal(c byte) bool {
+	return c <= ' ' || c == '*' || c == '>' || c == '%' || c == 0x7f
+}
+
+// appendEscaped appends the escaped key to b.
+func appendEscaped(b []byte, key string) []byte {
+	if key == "" {
+		return append(b, emptyKey...)
+	}
+	token := len(b) // where the current token starts
+	for i := 0; i < len(key); {
+		c := key[i]
+		switch {
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRuneInString(key[i:])
+			if r == utf8.RuneError && n == 1 {
+				b = appendHex(b, c)
+			} else {
+				b = append(b, key[i:i+n]...)
+			}
+			i += n
+			continue
+		case c == '.':
+			// A dot may separate two tokens only if neither is empty. The token
+			// after it cannot be: a dot there would be escaped in its turn.
+			if len(b) > token && i+1 < len(key) {
+				b = append(b, '.')
+				token = len(b)
+			} else {
+				b = appendHex(b, c)
+			}
+		case illegal(c):
+			b = appendHex(b, c)
+		default:
+			b = append(b, c)
+		}
+		i++
+	}
+	return b
+}
+
+func appendHex(b []byte, c byte) []byte {
+	return append(b, '%', hexDigits[c>>4], hexDigits[c&15])
+}
+
+// UnescapeKey gives the key that EscapeKey made the token from. A token that it
+// cannot have made, one with a stray '%', is an error that matches ErrBadKey.
+func UnescapeKey(token string) (string, error) {
+	if token == emptyKey {
+		return "", nil
+	}
+	i := 0
+	for i < len(token) && token[i] != '%' {
+		i++
+	}
+	if i == len(token) {
+		if token == "" {
+			return "", fmt.Errorf("%w: it is empty", ErrBadKey)
+		}
+		return token, nil
+	}
+	b := make([]byte, 0, len(token))
+	b = append(b, token[:i]...)
+	for i < len(token) {
+		if token[i] != '%' {
+			b = append(b, token[i])
+			i++
+			continue
+		}
+		if i+2 >= len(token) {
+			return "", fmt.Errorf("%w: %q ends within an escape", ErrBadKey, token)
+		}
+		hi, lo := unhex(token[i+1]), unhex(token[i+2])
+		if hi > 15 || lo > 15 {
+			return "", fmt.Errorf("%w: %q has %q, which is no escape", ErrBadKey, token, token[i:i+3])
+		}
+		b = append(b, hi<<4|lo)
+		i += 3
+	}
+	return string(b), nil
+}
+
+func unhex(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 255
+}

@@ -1,0 +1,144 @@
+package stream_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/rossby-streams/rossby/embedded"
+	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds what a test waits for. Tests that pass never come near it.
+const patience = 2 * time.Minute
+
+func testContext(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// reconnecting makes connections survive restarts of the server quickly.
+func reconnecting() []nats.Option {
+	return []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond)}
+}
+
+func newClient(t testing.TB) *stream.Client {
+	t.Helper()
+	return clientOf(t, embeddedtest.Connect(t))
+}
+
+func clientOf(t testing.TB, nc *nats.Conn) *stream.Client {
+	t.Helper()
+	c, err := stream.NewClient(nc, stream.Config{})
+	require.NoError(t, err)
+	return c
+}
+
+func createTopic(t testing.TB, c *stream.Client, spec stream.TopicSpec) {
+	t.Helper()
+	require.NoError(t, c.CreateTopic(testContext(t), spec))
+}
+
+// server is a server on a directory and a port that can be restarted.
+type server struct {
+	cfg embedded.Config
+	s   *embedded.Server
+}
+
+func restartable(t testing.TB) *server {
+	t.Helper()
+	s := &server{cfg: embedded.Config{Dir: t.TempDir(), Port: embedded.RandomPort}}
+	s.s = embeddedtest.StartWith(t, s.cfg)
+	_, err := fmt.Sscanf(s.s.URL(), "nats://127.0.0.1:%d", &s.cfg.Port)
+	require.NoError(t, err)
+	return s
+}
+
+func (s *server) connect(t testing.TB) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(s.s.URL(), reconnecting()...)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		closed := nc.StatusChanged(nats.CLOSED)
+		nc.Close()
+		<-closed
+	})
+	return nc
+}
+
+func (s *server) restart(t testing.TB) {
+	t.Helper()
+	require.NoError(t, s.s.Stop())
+	s.s = embeddedtest.StartWith(t, s.cfg)
+}
+
+// collector takes what a Reader delivers.
+type collector struct {
+	mu   sync.Mutex
+	msgs []stream.Message
+	errs []error
+}
+
+func (c *collector) config(from uint64) stream.ReaderConfig {
+	return stream.ReaderConfig{
+		From: from,
+		Deliver: func(m stream.Message) {
+			c.mu.Lock()
+			c.msgs = append(c.msgs, m)
+			c.mu.Unlock()
+		},
+		Failed: func(err error) {
+			c.mu.Lock()
+			c.errs = append(c.errs, err)
+			c.mu.Unlock()
+		},
+	}
+}
+
+func (c *collector) snapshot() []stream.Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]stream.Message(nil), c.msgs...)
+}
+
+func (c *collector) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.errs) == 0 {
+		return nil
+	}
+	return c.errs[0]
+}
+
+func (c *collector) waitFor(t testing.TB, n int) []stream.Message {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(c.snapshot()) >= n }, patience, time.Millisecond)
+	return c.snapshot()
+}
+
+// readAll reads a partition from its beginning to its present end.
+func readAll(t testing.TB, c *stream.Client, spec stream.TopicSpec, part int) []stream.Message {
+	t.Helper()
+	ctx := testContext(t)
+	var got collector
+	r, err := c.OpenReader(ctx, spec, part, got.config(0))
+	require.NoError(t, err)
+	defer r.Close()
+	require.Eventually(t, func() bool {
+		done, err := r.CaughtUp(ctx)
+		return err == nil && done
+	}, patience, time.Millisecond)
+	require.NoError(t, got.failure())
+	return got.snapshot()
+}

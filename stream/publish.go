@@ -1,0 +1,157 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// publishWindow is how many messages per partition Publish keeps in flight.
+const publishWindow = 4096
+
+// Outgoing is a record on its way to a chosen partition.
+type Outgoing struct {
+	// Topic and Partition say where to.
+	Topic     TopicSpec
+	Partition int
+	// Key is the record's key, unescaped.
+	Key string
+	// Data are the bytes of its value.
+	Data []byte
+	// Headers go with it. nil: none, which is what readers like best.
+	Headers Headers
+	// ID is the message id by which the server drops what comes twice within
+	// the topic's duplicate window. Empty: none.
+	ID string
+}
+
+// Publish stores the records and returns when the server has acknowledged all
+// of them. Records of one partition are stored in the order given; what fails
+// is sent again, from there on, until ctx ends. Without ids a record may then
+// be stored twice. A record that is too large is a *TooLargeError before
+// anything is sent; a topic that does not exist a *TopicNotFoundError; a record
+// that the server refuses for good a *PublishError, and the others are stored.
+func (c *Client) Publish(ctx context.Context, batch []Outgoing) error {
+	type place struct {
+		topic string
+		part  int
+	}
+	acks, err := c.router()
+	if err != nil {
+		return err
+	}
+	groups := make(map[place]*lane)
+	left := make(map[*lane]int)
+	order := make([]*lane, len(batch))
+	msgs := make([]outMsg, len(batch))
+	for i := range batch {
+		o := &batch[i]
+		at := place{o.Topic.Name, o.Partition}
+		l := groups[at]
+		if l == nil {
+			spec := o.Topic.withDefaults()
+			if err := spec.checkPartition(o.Partition); err != nil {
+				return err
+			}
+			l = c.newLane(acks, spec, o.Partition, publishWindow)
+			groups[at] = l
+		}
+		if msgs[i], err = c.outgoing(l, o); err != nil {
+			return err
+		}
+		order[i] = l
+		left[l]++
+	}
+	defer func() {
+		for _, l := range groups {
+			l.close()
+		}
+	}()
+	for i, l := range order {
+		left[l]--
+		if err := l.add(ctx, msgs[i], left[l] == 0); err != nil {
+			return fmt.Errorf("stream: publish to topic %q: %w", l.spec.Name, err)
+		}
+	}
+	var errs []error
+	for _, l := range groups {
+		if err := l.wait(ctx); err != nil {
+			return fmt.Errorf("stream: publish to topic %q: %w", l.spec.Name, err)
+		}
+		errs = append(errs, l.takeErrors()...)
+	}
+	return errors.Join(errs...)
+}
+
+// outgoing checks the size and gives the message.
+func (c *Client) outgoing(l *lane, o *Outgoing) (outMsg, error) {
+	h := o.Headers
+	if o.ID != "" {
+		h = h.Clone()
+		h.Set(jetstream.MsgIDHeader, o.ID)
+	}
+	size := h.size() + int64(len(o.Data))
+	if limit := c.MaxPayload(); size > limit {
+		return outMsg{}, &TooLargeError{Topic: l.spec.Name, Key: o.Key, Size: size, Max: limit}
+	}
+	return outMsg{subject: l.spec.subjectPrefix(l.part) + EscapeKey(o.Key), key: o.Key, data: o.Data, headers: h.nats()}, nil
+}
+
+// PublishedIDs gives the message ids of the records that partition has stored
+// at or after since. A new owner uses it to find what its predecessor published
+// longer ago than the duplicate window reaches.
+func (c *Client) PublishedIDs(ctx context.Context, spec TopicSpec, partition int, since time.Time) (map[string]struct{}, error) {
+	spec = spec.withDefaults()
+	if err := spec.checkPartition(partition); err != nil {
+		return nil, err
+	}
+	ids := make(map[string]struct{})
+	stream := spec.BackingStream(partition)
+	f := c.ephemeralFeed(stream, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy,
+		OptStartTime:  &since,
+		HeadersOnly:   true,
+	})
+	f.errs = spec.feedErrors(partition)
+	var end uint64
+	f.handle = func(m *nats.Msg, p position) bool {
+		if id := m.Header.Get(jetstream.MsgIDHeader); id != "" {
+			ids[id] = struct{}{}
+		}
+		return p.pending > 0 && p.stream < end
+	}
+	err := func() error {
+		info, err := c.streamInfo(ctx, stream)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return f.errs.notFound()
+		}
+		if err != nil || info.State.Msgs == 0 || info.State.LastTime.Before(since) {
+			return err
+		}
+		end = info.State.LastSeq
+		if err := f.open(ctx); err != nil {
+			return err
+		}
+		defer f.close()
+		if err := f.run(ctx); err != nil {
+			return err
+		}
+		return ctx.Err()
+	}()
+	if err != nil {
+		return nil, fmt.Errorf("stream: read the ids in topic %q partition %d: %w", spec.Name, partition, err)
+	}
+	return ids, nil
+}
+
+// sendBare publishes without asking for an acknowledgement.
+func (c *Client) sendBare(m outMsg) error {
+	if m.headers == nil {
+		return c.nc.Publish(m.subject, m.data)
+	}
+	return c.nc.PublishMsg(&nats.Msg{Subject: m.subject, Header: m.headers, Data: m.data})
+}

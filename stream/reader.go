@@ -1,0 +1,241 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Message is one record as it is stored.
+type Message struct {
+	// Partition and Offset say where it is.
+	Partition int
+	Offset    uint64
+	// Key is the unescaped key. A subject that a foreign client made up, and
+	// that is no escaped key, is given as it is.
+	Key string
+	// Data and Headers are the reader's to keep.
+	Data    []byte
+	Headers Headers
+	// Stored is when the server stored it.
+	Stored time.Time
+	// Pending is the number of messages that were behind this one when it was
+	// delivered.
+	Pending uint64
+}
+
+// ReaderConfig says where a Reader begins and where its messages go.
+type ReaderConfig struct {
+	// From is the offset to begin with. 0 and 1: the earliest that exists.
+	From uint64
+	// Deliver takes the messages, in order, from the reader's own goroutine.
+	// While it blocks nothing more is read: that is the back-pressure. It must
+	// return for Close to return. Required.
+	Deliver func(Message)
+	// Failed is called at most once, from the same goroutine, when nothing more
+	// can be read: *OffsetGoneError, *TopicNotFoundError, a closed connection.
+	// Not called because of Close. nil: nobody is told.
+	Failed func(error)
+}
+
+// Reader hands the records of one partition to a function, in order, each once,
+// across reconnects, server restarts and changes of leader. It keeps no state
+// on the server.
+type Reader struct {
+	c      *Client
+	spec   TopicSpec
+	part   int
+	handed atomic.Uint64 // offset of the last message whose Deliver has returned
+	cancel context.CancelFunc
+	done   chan struct{}
+	close  sync.Once
+}
+
+// OpenReader reads partition of the topic from cfg.From on. ctx bounds the
+// opening; the reader runs until Close. An offset that retention has removed is
+// an *OffsetGoneError, one beyond the end an *OffsetAheadError, here or in
+// cfg.Failed.
+func (c *Client) OpenReader(ctx context.Context, spec TopicSpec, partition int, cfg ReaderConfig) (*Reader, error) {
+	spec = spec.withDefaults()
+	if err := spec.checkPartition(partition); err != nil {
+		return nil, err
+	}
+	if cfg.Deliver == nil {
+		return nil, errors.New("stream: ReaderConfig.Deliver is required")
+	}
+	r := &Reader{c: c, spec: spec, part: partition, done: make(chan struct{})}
+	prefix := len(spec.subjectPrefix(partition))
+	f := c.partitionFeed(spec, partition)
+	if cfg.From > 1 {
+		f.last = cfg.From - 1
+		r.handed.Store(f.last)
+	}
+	f.handle = func(m *nats.Msg, p position) bool {
+		cfg.Deliver(Message{
+			Partition: partition,
+			Offset:    p.stream,
+			Key:       keyOf(m.Subject, prefix),
+			Data:      m.Data,
+			Headers:   Headers(m.Header),
+			Stored:    p.time(),
+			Pending:   p.pending,
+		})
+		r.handed.Store(p.stream)
+		return true
+	}
+	if err := f.open(ctx); err != nil {
+		return nil, fmt.Errorf("stream: open reader of topic %q partition %d: %w", spec.Name, partition, err)
+	}
+	run, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	go func() {
+		defer close(r.done)
+		err := f.run(run)
+		f.close()
+		if err != nil && cfg.Failed != nil {
+			cfg.Failed(fmt.Errorf("stream: reader of topic %q partition %d: %w", spec.Name, partition, err))
+		}
+	}()
+	return r, nil
+}
+
+// CaughtUp says whether every message that was stored before the call has been
+// through Deliver. It asks the leader of the partition, so that the answer is
+// exact; deleted messages do not count.
+func (r *Reader) CaughtUp(ctx context.Context) (bool, error) {
+	more, err := r.c.hasAfter(ctx, r.spec.BackingStream(r.part), r.handed.Load())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = &TopicNotFoundError{Topic: r.spec.Name, Partition: r.part}
+	}
+	if err != nil {
+		return false, fmt.Errorf("stream: has the reader of topic %q partition %d caught up: %w", r.spec.Name, r.part, err)
+	}
+	return !more, nil
+}
+
+// Close ends reading and waits; no Deliver runs or begins after it has
+// returned. Do not call it from Deliver or Failed. Further calls wait as well.
+func (r *Reader) Close() {
+	r.close.Do(r.cancel)
+	<-r.done
+}
+
+// keyOf gives the key in a subject whose first n bytes are the partition's.
+func keyOf(subject string, n int) string {
+	if len(subject) < n {
+		return subject
+	}
+	key, err := UnescapeKey(subject[n:])
+	if err != nil {
+		return subject[n:]
+	}
+	return key
+}
+
+func (s TopicSpec) checkPartition(p int) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	if p < 0 || p >= s.Partitions {
+		return &SpecError{Topic: s.Name, Problems: []string{fmt.Sprintf("it has no partition %d, only 0 to %d", p, s.Partitions-1)}}
+	}
+	return nil
+}
+
+// partitionFeed reads a partition through a consumer that keeps no state.
+func (c *Client) partitionFeed(spec TopicSpec, p int) *feed {
+	f := c.ephemeralFeed(spec.BackingStream(p), jetstream.ConsumerConfig{})
+	f.gapless = true
+	f.errs = spec.feedErrors(p)
+	return f
+}
+
+func (s TopicSpec) feedErrors(p int) feedErrors {
+	return feedErrors{
+		notFound: func() error { return &TopicNotFoundError{Topic: s.Name, Partition: p} },
+		gone: func(wanted, first uint64) error {
+			return &OffsetGoneError{Topic: s.Name, Partition: p, Wanted: wanted, First: first}
+		},
+		ahead: func(wanted, next uint64) error {
+			return &OffsetAheadError{Topic: s.Name, Partition: p, Wanted: wanted, Next: next}
+		},
+	}
+}
+
+// ephemeralFeed reads a backing stream; base may restrict what is delivered.
+func (c *Client) ephemeralFeed(stream string, base jetstream.ConsumerConfig) *feed {
+	return &feed{
+		c:         c,
+		stream:    stream,
+		ephemeral: true,
+		attach: func(ctx context.Context, next uint64) (string, error) {
+			cfg := base
+			cfg.AckPolicy = jetstream.AckNonePolicy
+			cfg.MemoryStorage = true
+			cfg.Replicas = 1
+			cfg.InactiveThreshold = time.Minute
+			if next > 1 || cfg.OptStartTime == nil {
+				cfg.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
+				cfg.OptStartSeq, cfg.OptStartTime = next, nil
+			}
+			cons, err := c.js.CreateConsumer(ctx, stream, cfg)
+			if err != nil {
+				return "", err
+			}
+			return cons.CachedInfo().Name, nil
+		},
+	}
+}
+
+// hasAfter asks the leader of a backing stream whether it has a message after
+// seq.
+func (c *Client) hasAfter(ctx context.Context, stream string, seq uint64) (bool, error) {
+	m, err := c.nextMsg(ctx, stream, seq+1)
+	return m != nil, err
+}
+
+// storedMsg is what the leader answers about one message.
+type storedMsg struct {
+	Seq  uint64    `json:"seq"`
+	Hdrs []byte    `json:"hdrs"`
+	Data []byte    `json:"data"`
+	Time time.Time `json:"time"`
+}
+
+// nextMsg gets the first message at or after seq from the leader; nil when there
+// is none. The direct API would be cheaper, but followers answer it too.
+func (c *Client) nextMsg(ctx context.Context, stream string, seq uint64) (*storedMsg, error) {
+	req, err := json.Marshal(map[string]any{"seq": seq, "next_by_subj": ">"})
+	if err != nil {
+		return nil, err
+	}
+	var resp struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *storedMsg          `json:"message"`
+	}
+	err = c.ask(ctx, func(ctx context.Context) error {
+		m, err := c.nc.RequestWithContext(ctx, c.api("STREAM.MSG.GET", stream), req)
+		if err != nil {
+			return err
+		}
+		resp.Error, resp.Message = nil, nil
+		if err := json.Unmarshal(m.Data, &resp); err != nil {
+			return fmt.Errorf("the answer about stream %s is not readable: %w", stream, err)
+		}
+		if resp.Error == nil || resp.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return nil
+		}
+		return resp.Error
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp.Message, nil
+}

@@ -1,0 +1,135 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Replay calls fn with every entry, first to last, and remembers the head so
+// that Append continues from it. It is one sequential read, restarted where it
+// was when the connection breaks. An error from fn ends it and is returned;
+// Replay may be called again, also to catch up with what another owner wrote.
+func (j *Journal) Replay(ctx context.Context, fn func(Entry) error) error {
+	j.replayed = false
+	var r replay
+	for {
+		info, err := j.c.streamInfo(ctx, j.name)
+		if err != nil {
+			return &JournalError{Journal: j.name, Err: fmt.Errorf("replay it: %w", err)}
+		}
+		end := info.State.LastSeq
+		more := info.State.Msgs > 0
+		if more {
+			if more, err = j.c.hasAfter(ctx, j.name, r.head); err != nil {
+				return &JournalError{Journal: j.name, Err: fmt.Errorf("replay it: %w", err)}
+			}
+		}
+		if !more {
+			j.head, j.spans, j.replayed = max(end, r.head), r.spans, true
+			return nil
+		}
+		if err := j.read(ctx, &r, fn); err != nil {
+			var own *JournalError
+			if errors.As(err, &own) {
+				return err
+			}
+			return &JournalError{Journal: j.name, Err: fmt.Errorf("replay it: %w", err)}
+		}
+	}
+}
+
+// replay is what has been read so far.
+type replay struct {
+	head  uint64
+	spans []span
+	parts []byte // the chunks of an unfinished entry
+	chunk int    // how many
+	of    int    // out of
+	first uint64 // sequence of the first of them
+}
+
+// read goes on after r.head until nothing is pending. There is something.
+func (j *Journal) read(ctx context.Context, r *replay, fn func(Entry) error) error {
+	f := j.c.ephemeralFeed(j.name, jetstream.ConsumerConfig{})
+	f.last = r.head
+	f.errs = TopicSpec{Name: j.name}.feedErrors(0)
+	f.errs.notFound = func() error {
+		return &JournalError{Journal: j.name, Err: errors.New("it has been deleted")}
+	}
+	if err := f.open(ctx); err != nil {
+		return err
+	}
+	defer f.close()
+	var failed error
+	f.handle = func(m *nats.Msg, p position) bool {
+		e, whole, err := r.add(m, p)
+		if err == nil && whole {
+			err = fn(e)
+		}
+		if err != nil {
+			failed = err
+			return false
+		}
+		r.head = p.stream
+		return p.pending > 0 || r.chunk > 0
+	}
+	err := f.run(ctx)
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// add joins chunks. whole says that e is complete.
+func (r *replay) add(m *nats.Msg, p position) (e Entry, whole bool, err error) {
+	mark := m.Header[chunkHeader]
+	if len(mark) == 0 {
+		if r.chunk != 0 {
+			return e, false, fmt.Errorf("entry at %d breaks off after chunk %d of %d", p.stream, r.chunk, r.of)
+		}
+		return Entry{Seq: p.stream, Stored: p.time(), Data: m.Data}, true, nil
+	}
+	i, n, err := parseChunk(mark[0])
+	if err != nil {
+		return e, false, fmt.Errorf("message %d: %w", p.stream, err)
+	}
+	if r.chunk == 0 && i == 1 {
+		r.first, r.of = p.stream, n
+	}
+	if i != r.chunk+1 || n != r.of {
+		return e, false, fmt.Errorf("message %d is chunk %s, expected chunk %d/%d", p.stream, mark[0], r.chunk+1, r.of)
+	}
+	r.chunk = i
+	r.parts = append(r.parts, m.Data...)
+	if i < n {
+		return e, false, nil
+	}
+	e = Entry{Seq: p.stream, Stored: p.time(), Data: r.parts}
+	r.spans = append(r.spans, span{first: r.first, last: p.stream})
+	r.parts, r.chunk, r.of = nil, 0, 0
+	return e, true, nil
+}
+
+// parseChunk reads "2/3".
+func parseChunk(s string) (i, n int, err error) {
+	a, b, ok := strings.Cut(s, "/")
+	if ok {
+		var e1, e2 error
+		i, e1 = strconv.Atoi(a)
+		n, e2 = strconv.Atoi(b)
+		ok = e1 == nil && e2 == nil && i >= 1 && n >= 2 && i <= n && n <= maxChunks
+	}
+	if !ok {
+		return 0, 0, fmt.Errorf("the %s header %q is not readable", chunkHeader, s)
+	}
+	return i, n, nil
+}

@@ -1,0 +1,200 @@
+package stream
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Storage says where the records of a topic or journal are kept.
+type Storage int
+
+const (
+	// DefaultStorage is what the client's Config says.
+	DefaultStorage Storage = iota
+	// File keeps records on disk.
+	File
+	// Memory keeps records in the server's memory; they end with it.
+	Memory
+)
+
+// String gives "default", "file" or "memory".
+func (s Storage) String() string {
+	switch s {
+	case DefaultStorage:
+		return "default"
+	case File:
+		return "file"
+	case Memory:
+		return "memory"
+	}
+	return "storage(" + strconv.Itoa(int(s)) + ")"
+}
+
+const (
+	// defaultDuplicateWindow is JetStream's own default.
+	defaultDuplicateWindow = 2 * time.Minute
+	// maxPartitions keeps the number of Raft groups within what a cluster bears.
+	maxPartitions = 4096
+	// maxName leaves room for "-<partition>" in a stream name of 255 bytes.
+	maxName = 200
+	// reservedPrefix is kept for what Rossby stores for itself.
+	reservedPrefix = "_rossby"
+)
+
+// Topic is a named, typed, partitioned log of values V. It is a description, a
+// plain value: it may be copied and compared with nothing on the server until a
+// Client creates it, reads it or writes it.
+type Topic[V any] struct {
+	// Name is required: letters, digits, '_' and '-', at most 200 bytes.
+	Name string
+	// Partitions is the number of partitions. 0: 1. It cannot change later,
+	// because keys would change their partition.
+	Partitions int
+	// Replicas is the number of copies on different servers, 1, 3 or 5.
+	// 0: the client's default for a new topic, whatever it has for an old one.
+	Replicas int
+	// Storage is where records are kept. DefaultStorage: the client's default
+	// for a new topic, whatever it has for an old one.
+	Storage Storage
+	// MaxAge is how long records are kept. 0: for ever.
+	MaxAge time.Duration
+	// DuplicateWindow is how long the server remembers message ids to drop
+	// what comes twice. It costs the server memory for each id within it.
+	// 0: two minutes, or MaxAge if that is shorter.
+	DuplicateWindow time.Duration
+	// Codec turns values into bytes. nil: JSON.
+	Codec Codec[V]
+	// Time gives the event time of a value. nil: the Rossby-Time header where a
+	// record has one, else the time at which the server stored it.
+	Time func(V) time.Time
+}
+
+// Spec gives the description without its type, with defaults in place.
+func (t Topic[V]) Spec() TopicSpec {
+	return TopicSpec{
+		Name:            t.Name,
+		Partitions:      t.Partitions,
+		Replicas:        t.Replicas,
+		Storage:         t.Storage,
+		MaxAge:          t.MaxAge,
+		DuplicateWindow: t.DuplicateWindow,
+	}.withDefaults()
+}
+
+func (t Topic[V]) codec() Codec[V] {
+	if t.Codec == nil {
+		return JSON[V]()
+	}
+	return t.Codec
+}
+
+// TopicSpec describes a topic without the type of its values. The fields mean
+// what they mean in Topic.
+type TopicSpec struct {
+	Name            string
+	Partitions      int
+	Replicas        int
+	Storage         Storage
+	MaxAge          time.Duration
+	DuplicateWindow time.Duration
+}
+
+func (s TopicSpec) withDefaults() TopicSpec {
+	if s.Partitions == 0 {
+		s.Partitions = 1
+	}
+	if s.DuplicateWindow == 0 {
+		s.DuplicateWindow = defaultDuplicateWindow
+		if s.MaxAge > 0 && s.MaxAge < s.DuplicateWindow {
+			s.DuplicateWindow = s.MaxAge
+		}
+	}
+	return s
+}
+
+// Validate checks everything that can be checked without a server. The error is
+// a *SpecError with all mistakes.
+func (s TopicSpec) Validate() error {
+	var p []string
+	add := func(format string, v ...any) { p = append(p, fmt.Sprintf(format, v...)) }
+	if problem := nameProblem(s.Name); problem != "" {
+		add("its name %s", problem)
+	}
+	if s.Partitions < 0 || s.Partitions > maxPartitions {
+		add("it has %d partitions, not 1 to %d", s.Partitions, maxPartitions)
+	}
+	if s.Replicas < 0 || s.Replicas > 5 {
+		add("it has %d replicas, not 1 to 5 (or 0 for the client's default)", s.Replicas)
+	}
+	if s.Storage < DefaultStorage || s.Storage > Memory {
+		add("its storage is %v, not File or Memory", s.Storage)
+	}
+	if s.MaxAge < 0 {
+		add("its MaxAge is %v, which is negative", s.MaxAge)
+	} else if s.MaxAge > 0 && s.MaxAge < 100*time.Millisecond {
+		add("its MaxAge is %v; the server takes no less than 100ms", s.MaxAge)
+	}
+	if s.DuplicateWindow < 0 {
+		add("its DuplicateWindow is %v, which is negative", s.DuplicateWindow)
+	} else if s.DuplicateWindow > 0 && s.DuplicateWindow < 100*time.Millisecond {
+		add("its DuplicateWindow is %v; the server takes no less than 100ms", s.DuplicateWindow)
+	} else if s.MaxAge > 0 && s.DuplicateWindow > s.MaxAge {
+		add("its DuplicateWindow of %v is longer than its MaxAge of %v", s.DuplicateWindow, s.MaxAge)
+	}
+	if len(p) > 0 {
+		return &SpecError{Topic: s.Name, Problems: p}
+	}
+	return nil
+}
+
+// nameProblem says what is wrong with a name, and "" when nothing is.
+func nameProblem(name string) string {
+	switch {
+	case name == "":
+		return "is empty"
+	case len(name) > maxName:
+		return fmt.Sprintf("has %d bytes, the limit is %d", len(name), maxName)
+	case strings.HasPrefix(name, reservedPrefix):
+		return fmt.Sprintf("starts with %q, which is reserved", reservedPrefix)
+	}
+	for _, c := range name {
+		if c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return fmt.Sprintf("has %q; only letters, digits, '_' and '-' are allowed", c)
+		}
+	}
+	return ""
+}
+
+// BackingStream names the JetStream stream that holds partition p.
+func (s TopicSpec) BackingStream(p int) string {
+	return s.Name + "-" + strconv.Itoa(p)
+}
+
+// Subject is where a record with that key is published in partition p.
+func (s TopicSpec) Subject(p int, key string) string {
+	return s.subjectPrefix(p) + EscapeKey(key)
+}
+
+// subjectPrefix ends with the dot before the key.
+func (s TopicSpec) subjectPrefix(p int) string {
+	return s.Name + "." + strconv.Itoa(p) + "."
+}
+
+// EventTime gives the event time of a record: the Rossby-Time header where there
+// is one, else what Time gives for the value, else the time of storage. A header
+// that is no RFC 3339 time is an error.
+func (t Topic[V]) EventTime(v V, h Headers, stored time.Time) (time.Time, error) {
+	if s := h.Get(TimeHeader); s != "" {
+		at, err := time.Parse(time.RFC3339Nano, s)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("stream: the %s header is not a time: %w", TimeHeader, err)
+		}
+		return at, nil
+	}
+	if t.Time != nil {
+		return t.Time(v), nil
+	}
+	return stored, nil
+}
