@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/rossby-streams/rossby/stream"
@@ -27,7 +28,7 @@ type Builder struct {
 func NewBuilder(app string) *Builder {
 	b := &Builder{app: app}
 	if !legalName.MatchString(app) {
-		b.mistake(callSite(1), "the app name %q must be made of letters, digits, '-' and '_'", app)
+		b.mistake(callSite(), "the app name %q must be made of letters, digits, '-' and '_'", app)
 	}
 	return b
 }
@@ -56,7 +57,7 @@ func (b *Builder) DeadLetters(topic stream.Topic[[]byte]) { b.deadLetters = &top
 // have been silent for d: the last window closes, absence is noticed. Zero, the default, leaves time to the records.
 func (b *Builder) CloseOnIdle(d time.Duration) {
 	if d < 0 {
-		b.mistake(callSite(1), "CloseOnIdle needs a duration of zero or more, got %v", d)
+		b.mistake(callSite(), "CloseOnIdle needs a duration of zero or more, got %v", d)
 	}
 	b.closeOnIdle = d
 }
@@ -70,13 +71,44 @@ func (b *Builder) mistake(at, format string, args ...any) {
 	b.mistakes = append(b.mistakes, fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...)))
 }
 
-// callSite returns the file and line of the user's call, skip frames above the caller.
-func callSite(skip int) string {
-	_, file, line, ok := runtime.Caller(skip + 1)
-	if !ok {
-		return "unknown place"
+// library is the path of the packages whose frames are no call of the user: operators are built on one another.
+const library = "github.com/rossby-streams/rossby/"
+
+// callSite returns the file and line of the call that led into the library.
+func callSite() string {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		frame, more := frames.Next()
+		if !ofLibrary(frame.Function) {
+			return fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(frame.File)), filepath.Base(frame.File), frame.Line)
+		}
+		if !more {
+			return "unknown place"
+		}
 	}
-	return fmt.Sprintf("%s/%s:%d", filepath.Base(filepath.Dir(file)), filepath.Base(file), line)
+}
+
+// ofLibrary reports whether a function belongs to one of the packages that describe topologies.
+func ofLibrary(function string) bool {
+	rest, ok := strings.CutPrefix(function, library)
+	if !ok {
+		return false
+	}
+	for _, pkg := range []string{"processor.", "join.", "alerting."} {
+		if strings.HasPrefix(rest, pkg) {
+			return true
+		}
+	}
+	return false
+}
+
+// Mistake reports a mistake in a topology that in is part of: Build will list it with the file and line of the user's call. It
+// is for packages that build operators of their own.
+func Mistake[V any](in Upstream[V], format string, args ...any) {
+	if s := in.AsStream(); s.b != nil {
+		s.b.mistake(callSite(), format, args...)
+	}
 }
 
 // kind of a vertex in the topology's graph.

@@ -40,7 +40,7 @@ type Context[Out any] struct {
 // unique in the topology; state is kept under it, so renaming it loses the state.
 func Process[In, Out any](in Upstream[In], name string, make func(*Context[Out]) Handler[In]) Stream[Out] {
 	s := in.AsStream()
-	at := callSite(1)
+	at := callSite()
 	out := derive[Out](s.b, kindProcess, name, at, s.n.vertex)
 	if !legalName.MatchString(name) {
 		s.b.mistake(at, "Process: the name %q must be made of letters, digits, '-' and '_'", name)

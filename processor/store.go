@@ -25,7 +25,7 @@ func KeyValueStore[V, Out any](c *Context[Out], name string) *KeyValue[V] {
 func (c *Context[Out]) declare(name string) string {
 	full := c.vertex.name + "." + name
 	if c.w.probe != nil {
-		c.w.probe.store(c.vertex, name, callSite(2))
+		c.w.probe.store(c.vertex, name, callSite())
 	}
 	return full
 }
@@ -57,7 +57,7 @@ type Windowed[V any] struct {
 func WindowStore[V, Out any](c *Context[Out], name string, retention time.Duration) *Windowed[V] {
 	full := c.declare(name)
 	if retention <= 0 && c.w.probe != nil {
-		c.w.probe.mistake(callSite(1), "WindowStore %s: the retention must be more than zero, got %v", full, retention)
+		c.w.probe.mistake(callSite(), "WindowStore %s: the retention must be more than zero, got %v", full, retention)
 	}
 	return &Windowed[V]{engine.NewWindow(c.w.task, full, max(int64(retention), 1), stream.JSON[V]())}
 }

@@ -74,7 +74,7 @@ func derive[V any](b *Builder, k kind, name, at string, parents ...*vertex) Stre
 // A record that cannot be decoded, a tombstone (no bytes at all) and an event time before 1970 or after 2262 are failed
 // records: see FailurePolicy.
 func From[V any](b *Builder, topic stream.Topic[V]) Stream[V] {
-	at := callSite(1)
+	at := callSite()
 	s := derive[V](b, kindSource, topic.Name, at)
 	s.n.topic = topic.Spec()
 	if err := s.n.topic.Validate(); err != nil {
@@ -87,7 +87,7 @@ func From[V any](b *Builder, topic stream.Topic[V]) Stream[V] {
 
 // Filter keeps the records whose value pleases keep.
 func (s Stream[V]) Filter(keep func(V) bool) Stream[V] {
-	out := derive[V](s.b, kindFilter, "", callSite(1), s.n.vertex)
+	out := derive[V](s.b, kindFilter, "", callSite(), s.n.vertex)
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
 		next, op := out.n.wire(w), out.n.operator(w)
 		return func(r *Record[V]) {
@@ -101,7 +101,7 @@ func (s Stream[V]) Filter(keep func(V) bool) Stream[V] {
 
 // Peek calls look with every record and passes it on. It must not change what the record refers to.
 func (s Stream[V]) Peek(look func(Record[V])) Stream[V] {
-	out := derive[V](s.b, kindPeek, "", callSite(1), s.n.vertex)
+	out := derive[V](s.b, kindPeek, "", callSite(), s.n.vertex)
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
 		next, op := out.n.wire(w), out.n.operator(w)
 		call := func(r Record[V]) struct{} { look(r); return struct{}{} }
@@ -116,7 +116,7 @@ func (s Stream[V]) Peek(look func(Record[V])) Stream[V] {
 
 // Merge brings streams of one type together. Records of one task are processed in the order of their event time.
 func (s Stream[V]) Merge(others ...Stream[V]) Stream[V] {
-	at := callSite(1)
+	at := callSite()
 	all := append([]Stream[V]{s}, others...)
 	parents := make([]*vertex, 0, len(all))
 	for _, in := range all {
@@ -136,7 +136,7 @@ func (s Stream[V]) Merge(others ...Stream[V]) Stream[V] {
 // To writes the records to a topic, in partitions by their key. Every record has an identity there, so that what a crash
 // makes the app send again is stored once. A topic whose Time is nil gets the event time in a header.
 func (s Stream[V]) To(topic stream.Topic[V]) {
-	at := callSite(1)
+	at := callSite()
 	v := s.b.add(&vertex{kind: kindSink, name: topic.Name, at: at, parents: []*vertex{s.n.vertex}, topic: topic.Spec()})
 	if err := v.topic.Validate(); err != nil {
 		s.b.mistake(at, "To: %v", err)

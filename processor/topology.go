@@ -35,7 +35,7 @@ type subTopology struct {
 func (b *Builder) Build() (*Topology, error) {
 	t := &Topology{app: b.app, policy: b.policy, closeOnIdle: b.closeOnIdle, deadLetters: b.deadLetterSpec()}
 	if len(b.vertices) == 0 {
-		b.mistake(callSite(1), "the topology reads no topic: start it with processor.From")
+		b.mistake(callSite(), "the topology reads no topic: start it with processor.From")
 	}
 	b.checkNames()
 	t.subs = b.split()

@@ -10,7 +10,7 @@ import (
 // Map changes the value of every record; key, time, headers and window stay.
 func Map[V, O any](in Upstream[V], change func(V) O) Stream[O] {
 	s := in.AsStream()
-	out := derive[O](s.b, kindMap, "", callSite(1), s.n.vertex)
+	out := derive[O](s.b, kindMap, "", callSite(), s.n.vertex)
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
 		next, op := out.n.wire(w), out.n.operator(w)
 		var slot Record[O] // reused: whoever takes a record is done with it on return
@@ -29,7 +29,7 @@ func Map[V, O any](in Upstream[V], change func(V) O) Stream[O] {
 // FlatMap replaces every record by any number of records, none included, with the same key, time, headers and window.
 func FlatMap[V, O any](in Upstream[V], expand func(V) []O) Stream[O] {
 	s := in.AsStream()
-	out := derive[O](s.b, kindFlatMap, "", callSite(1), s.n.vertex)
+	out := derive[O](s.b, kindFlatMap, "", callSite(), s.n.vertex)
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
 		next, op := out.n.wire(w), out.n.operator(w)
 		var slot Record[O]
@@ -55,7 +55,7 @@ var errNoKey = errors.New("the record has no key, and this operator needs one")
 // The records of one old key keep their order if they get one new key; between old keys there is none.
 func KeyBy[V any](in Upstream[V], name string, key func(V) string) Stream[V] {
 	s := in.AsStream()
-	at := callSite(1)
+	at := callSite()
 	from := s.b.add(&vertex{kind: kindKeyBy, name: name, at: at, parents: []*vertex{s.n.vertex}})
 	if !legalName.MatchString(name) {
 		s.b.mistake(at, "KeyBy: the name %q must be made of letters, digits, '-' and '_'", name)

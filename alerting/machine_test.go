@@ -1,0 +1,120 @@
+package alerting_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/rossby-streams/rossby/alerting"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func at(seconds int) time.Time { return time.Unix(1_700_000_000+int64(seconds), 0).UTC() }
+
+// run steps a machine with one sample every step seconds and returns the change after each.
+func run(when alerting.Condition, hold time.Duration, step int, values ...float64) []alerting.State {
+	var m alerting.Machine
+	changes := make([]alerting.State, len(values))
+	for i, v := range values {
+		changes[i] = m.Step(at(i*step), v, when, hold)
+	}
+	return changes
+}
+
+// TestTimingIsThatOfPrometheus: for 0 fires in the first evaluation, 3m with an evaluation a minute at exactly +3m, 2m30s at +3m.
+func TestTimingIsThatOfPrometheus(t *testing.T) {
+	const none, p, f, r = alerting.Inactive, alerting.Pending, alerting.Firing, alerting.Resolved
+	above := alerting.Above(80)
+	for name, c := range map[string]struct {
+		hold   time.Duration
+		values []float64
+		want   []alerting.State
+	}{
+		"for 0":                       {0, []float64{90, 90, 80}, []alerting.State{f, none, r}},
+		"for 3m":                      {3 * time.Minute, []float64{90, 90, 90, 90, 90}, []alerting.State{p, none, none, f, none}},
+		"for 2m30s":                   {150 * time.Second, []float64{90, 90, 90, 90}, []alerting.State{p, none, none, f}},
+		"pending clears silently":     {3 * time.Minute, []float64{90, 90, 70, 90}, []alerting.State{p, none, none, p}},
+		"the threshold is no breach":  {0, []float64{80, 80.001, 80}, []alerting.State{none, f, r}},
+		"resolved and back":           {time.Minute, []float64{90, 90, 10, 90, 90}, []alerting.State{p, f, r, p, f}},
+		"a gap counts as time passed": {2 * time.Minute, []float64{90, 90, 90}, []alerting.State{p, none, f}},
+	} {
+		require.Equal(t, c.want, run(above, c.hold, 60, c.values...), name)
+	}
+}
+
+func TestHysteresis(t *testing.T) {
+	const none, f, r = alerting.Inactive, alerting.Firing, alerting.Resolved
+	require.Equal(t, []alerting.State{none, f, none, none, none, r, none, f},
+		run(alerting.Above(80).ClearAt(70), 0, 1, 75, 81, 79, 70.5, 85, 70, 75, 81))
+	require.Equal(t, []alerting.State{none, f, none, r},
+		run(alerting.Below(10).ClearAt(20), 0, 1, 15, 9, 19, 20))
+}
+
+func TestConditionsThatMakeNoSense(t *testing.T) {
+	for _, c := range []alerting.Condition{
+		{}, alerting.Above(80).ClearAt(81), alerting.Below(10).ClearAt(9), alerting.Above(math.NaN()), alerting.Above(1).ClearAt(math.Inf(-1)),
+	} {
+		require.Error(t, c.Validate())
+	}
+	require.NoError(t, alerting.Above(80).ClearAt(80).Validate())
+}
+
+// TestMachineEqualsItsDefinition compares every step with a judgement of the whole history.
+func TestMachineEqualsItsDefinition(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const threshold, clear = 10.0, 6.0
+		when := alerting.Above(threshold).ClearAt(clear)
+		hold := time.Duration(rapid.IntRange(0, 5).Draw(t, "hold")) * time.Second
+		values := rapid.SliceOfN(rapid.Float64Range(0, 15), 1, 40).Draw(t, "values")
+		times := make([]int, len(values))
+		now := 0
+		for i := range times {
+			now += rapid.IntRange(1, 3).Draw(t, "gap")
+			times[i] = now
+		}
+		var m alerting.Machine
+		for i := range values {
+			change := m.Step(at(times[i]), values[i], when, hold)
+			state, since := judge(times[:i+1], values[:i+1], threshold, clear, hold)
+			before, _ := judge(times[:i], values[:i], threshold, clear, hold)
+			require.Equal(t, state, m.State)
+			if state != alerting.Inactive {
+				require.Equal(t, at(since), m.Since)
+			}
+			want := alerting.Inactive
+			if state != before {
+				want = state
+				if before == alerting.Firing {
+					want = alerting.Resolved
+				} else if state == alerting.Inactive {
+					want = alerting.Inactive
+				}
+			}
+			require.Equal(t, want, change)
+		}
+	})
+}
+
+// judge says from the whole history what state an alarm is in after its last sample.
+func judge(times []int, values []float64, threshold, clear float64, hold time.Duration) (alerting.State, int) {
+	first := -1 // the breach that the alarm in hand began with
+	for i, v := range values {
+		if first < 0 && v > threshold {
+			first = i
+		} else if v <= clear {
+			first = -1
+		}
+	}
+	if first < 0 {
+		return alerting.Inactive, 0
+	}
+	if time.Duration(times[len(times)-1]-times[first])*time.Second >= hold {
+		return alerting.Firing, times[first]
+	}
+	return alerting.Pending, times[first]
+}

@@ -1,0 +1,48 @@
+// Package processor describes topologies of streams and runs them exactly-once.
+//
+//	b := processor.NewBuilder("wordcount")
+//	words := processor.FlatMap(processor.From(b, Lines), strings.Fields)
+//	byWord := processor.KeyBy(words, "by-word", func(w string) string { return w })
+//	processor.Process(byWord, "count", countWords).To(Counts)
+//	topology, err := b.Build()
+//	...
+//	err = processor.NewApp(client, topology, processor.Config{}).Run(ctx)
+//
+// # The one rule of the DSL
+//
+// An operation that keeps the type of its stream is a method (Filter, Peek, Merge, To); one that changes it is a function
+// (Map, FlatMap, KeyBy, Process). Map changes values and never keys; KeyBy changes keys and never values, so that a
+// repartition topic shows at one word. Whatever keeps state or makes a topic has a written name, unique in the topology.
+//
+// # Vocabulary
+//
+//   - topology: what an app does, checked by Build. sub-topology: a part of it between repartition topics.
+//   - task: one sub-topology on one partition, one goroutine that owns its state.
+//   - event time: when a record happened. stream time: the highest event time that a task has processed; it never goes back.
+//   - journal: the fenced log of a task's commits. outbox: the records that a commit produced.
+//   - failed record: one that cannot be decoded, has no key where one is needed, or was refused by a user function, which
+//     includes a panic. What happens to it is the FailurePolicy: dead letter by default.
+//
+// # Guarantees
+//
+//   - Exactly-once: positions, stream time, timers, state and produced records of a batch are one message in the journal. It is
+//     there or it is not. Produced records are published after it, with identities that let a second publication be dropped:
+//     by the server within the topic's duplicate window; when an outage was longer, by looking at what the topic holds.
+//   - A stale owner, one whose task another instance has taken over, is fenced: its next commit fails, and nothing of it is
+//     ever published. Run returns an error that wraps stream.ErrFenced.
+//   - A restart changes no result: stream time and timers are part of the commit.
+//   - A task takes the record with the lowest event time among its inputs; the order within a partition never changes. An input
+//     that has run dry is waited for if the server has more of it, and not if it is caught up.
+//   - Timers fire in order of time, operator and key, before the record that moved stream time past them is processed, and with
+//     stream time set to their own time.
+//   - Records of one key keep their order from a topic, through operators and repartition topics, to a topic.
+//   - A crash loses nothing that was stored and delivers nothing twice; what had not been committed is processed again.
+//
+// # Caveats
+//
+//   - User functions must be pure, but for Process and its stores: they are called again for records that a crash has undone.
+//   - State is in memory; a journal is at most about twice the live state, and is read once at the start.
+//   - One instance owns all partitions of an app in this version; a second instance takes over from the first.
+//   - An operator that returns an error keeps what it has done to its stores until then: check first, change then.
+//   - A record cannot be larger than the server's max_payload; a commit can.
+package processor
