@@ -328,4 +328,3 @@ func (c *Cluster) stopServers() error {
 	wg.Wait()
 	return errors.Join(errs...)
 }
-

@@ -1,18 +1,29 @@
 package join
 
-import "github.com/rossby-streams/rossby/processor"
+import (
+	"errors"
 
-// Collect gives each left record with all right records of its window, in the order of their time, also when there are none.
+	"github.com/rossby-streams/rossby/processor"
+)
+
+// Collect gives each left record with all right records of its window, in the order of their time, then of their arrival,
+// also when there are none.
 //
 // With Emit: OnClose each left record gives one result, when its window has closed; results come in the order of the left
 // records' time. With OnUpdate it gives one at once, with the right records that are there, and another one for each right record
-// that comes into its window later. Results have the left record's key, time, headers and window, so that results of one left
-// record can be told by key and time.
+// that comes into its window later, and none when the window closes. Results have the left record's key, time, headers and
+// window: key and time name the left record that a result speaks of, and the latest one is the most complete.
 //
-// The slice that joiner gets may be kept, but not changed. Both streams must have the same number of partitions. Records without
-// a key are failed records.
+// The slice that joiner gets is never nil. It may be kept, but not changed. Both streams must have the same number of
+// partitions. Records without a key are failed records, and so is one on which joiner panics; other results come all the same.
 func Collect[L, R, V any](left processor.Upstream[L], right processor.Upstream[R], w Window, joiner func(L, []R) V) Result[L, R, V] {
-	b := check(left, w, "Collect")
+	b, ok := check(left, right, w, "Collect")
+	if !ok {
+		return Result[L, R, V]{}
+	}
+	if joiner == nil {
+		report(left, right, "Collect %s: the joiner is nil", w.Name)
+	}
 	out := processor.Process(both(left, right), w.Name, func(c *processor.Context[outcome[L, R, V]]) processor.Handler[side[L, R]] {
 		j := collect[L, R, V]{
 			c: c, b: b, joiner: joiner, emit: w.Emit,
@@ -35,52 +46,71 @@ type collect[L, R, V any] struct {
 	joiner func(L, []R) V
 	emit   Emit
 	left   *processor.Windowed[row[L]]
-	right  *processor.Windowed[R]
+	right  *processor.Windowed[R] // values alone: Rows hands them to joiner without a copy
 }
 
 func (j *collect[L, R, V]) record(rec processor.Record[side[L, R]]) error {
-	ok, err := gate(j.c, j.b, rec)
-	if !ok {
+	if ok, err := gate(j.c, j.b, &rec); !ok {
 		return err
 	}
-	if !rec.Value.isRight {
-		return j.takeLeft(rec)
+	if rec.Value.isRight {
+		return j.takeRight(&rec)
 	}
-	j.right.Add(rec.Key, rec.Time, rec.Value.right)
+	return j.takeLeft(&rec)
+}
+
+func (j *collect[L, R, V]) takeLeft(rec *processor.Record[side[L, R]]) error {
+	l := row[L]{rec.Value.left, rec.Headers}
 	if j.emit == OnUpdate {
-		for id, l := range j.left.Range(rec.Key, rec.Time.Add(-j.b.after), rec.Time.Add(j.b.before)) {
-			if !j.b.lateLeft(id.At, j.c.StreamTime()) { // its window has closed: nothing is added to it
-				j.forward(id, l)
-			}
-		}
+		j.left.Add(rec.Key, rec.Time, l)
+		return j.forward(processor.RowID{Key: rec.Key, At: rec.Time}, &l)
 	}
+	// The timer first: a row whose timer is refused, since it lies beyond the last event time there is, must not stay.
+	if err := j.c.Schedule(rec.Key, j.b.closes(rec.Time)); err != nil {
+		return err
+	}
+	j.left.Add(rec.Key, rec.Time, l)
 	return nil
 }
 
-func (j *collect[L, R, V]) takeLeft(rec processor.Record[side[L, R]]) error {
-	l := row[L]{rec.Value.left, rec.Headers}
-	j.left.Add(rec.Key, rec.Time, l)
-	if j.emit == OnUpdate {
-		j.forward(processor.RowID{Key: rec.Key, At: rec.Time}, l)
+func (j *collect[L, R, V]) takeRight(rec *processor.Record[side[L, R]]) error {
+	j.right.Add(rec.Key, rec.Time, rec.Value.right)
+	if j.emit == OnClose {
 		return nil
 	}
-	return j.c.Schedule(rec.Key, j.b.closes(rec.Time))
+	var failed error
+	now := j.c.StreamTime()
+	for id, l := range j.left.Range(rec.Key, rec.Time.Add(-j.b.after), rec.Time.Add(j.b.before)) {
+		if !j.b.lateLeft(id.At, now) { // its window has closed: nothing is added to it
+			failed = errors.Join(failed, j.forward(id, &l))
+		}
+	}
+	return failed
 }
 
 // close emits the left rows whose window has just closed (departure D4: whenever stream time advances, in the order of time).
 func (j *collect[L, R, V]) close(t processor.Timer) error {
+	var failed error
 	at := j.b.opened(t.At)
 	for id, l := range j.left.Range(t.Key, at, at) {
-		j.forward(id, l)
+		failed = errors.Join(failed, j.forward(id, &l))
 	}
-	return nil
+	return failed
 }
 
 // forward emits a left row with the right rows of its window.
-func (j *collect[L, R, V]) forward(id processor.RowID, l row[L]) {
+func (j *collect[L, R, V]) forward(id processor.RowID, l *row[L]) error {
 	w := j.b.window(id.At)
+	rows := j.right.Rows(id.Key, w.Start, w.End)
+	if rows == nil {
+		rows = []R{} // costs nothing, and is "[]" in every JSON
+	}
+	value, err := call(j.joiner, l.Value, rows)
+	if err != nil {
+		return failedOn(id, err)
+	}
 	j.c.Forward(processor.Record[outcome[L, R, V]]{
-		Key: id.Key, Time: id.At, Headers: l.Headers, Window: w,
-		Value: outcome[L, R, V]{kind: matched, value: j.joiner(l.Value, j.right.Rows(id.Key, w.Start, w.End))},
+		Key: id.Key, Time: id.At, Headers: l.Headers, Window: w, Value: outcome[L, R, V]{value: value},
 	})
+	return nil
 }

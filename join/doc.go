@@ -11,34 +11,40 @@
 //	left   ---------------L-----------------------------> event time
 //	right  ------r1----r2------r3---------r4------------>
 //	             |<-Before->|<-After->|<-Grace->| closed
+//	Inner                 L,r2 L,r3
+//	OnUpdate              L,[r2]
+//	                           L,[r2 r3]
+//	OnClose                                     L,[r2 r3]
 //
-//	        joins r2 and r3; r1 and r4 are outside
-//
-//	verb              emits                                           time of the result
-//	Inner             each pair once, when the second of the two is   the later of the two
-//	                  processed: (L,r2) at L, (L,r3) at r3
-//	Collect OnClose   L once, when its window has closed: (L,[r2 r3]) the left's
-//	Collect OnUpdate  L at once, and again for each right record that the left's
-//	                  comes into its window: (L,[r2]), (L,[r2 r3])
+//	verb              a result comes                               time of the result
+//	Inner             for each pair, once, as soon as the second   the later of the two
+//	                  of the two is processed
+//	Collect OnUpdate  for each left record at once, and again for  the left's
+//	                  each right one that comes into its window
+//	Collect OnClose   for each left record once, when its window   the left's
+//	                  has closed
 //
 // # Guarantees
 //
 //   - A record is late if its whole window has closed: t + After + Grace < stream time for a left one, r + Before + Grace < stream
 //     time for a right one, stream time including the record itself. It goes to Late, is never joined and never kept
-//     (departure D2 from Kafka Streams, whose joins take late rows). Bounds below zero count as zero here, so that a record that
+//     (departure D2 from Kafka Streams, whose joins take late rows). A bound below zero counts as zero here, so that a record that
 //     comes in order is never late.
-//   - A closed window gets nothing more: what Collect has said of it when it closed stays true. A right record that is not late
-//     itself is still joined by Inner with left records whose windows have closed.
-//   - A restart changes no result: stream time is part of the commit (D1), as are the rows and the timers.
-//   - Collect emits a left record without any right ones, too, with an empty slice: nothing is said to be missing before the
-//     window has closed (D3), it is said whenever stream time advances and not only sometimes (D4), in the order of time.
+//   - A closed window gets nothing more from Collect: what it has said last stays true. Inner goes by the record in hand alone:
+//     one that is not late itself is joined with every partner, also with those whose own window has closed.
+//   - A restart changes no result: stream time, rows and timers are part of the commit (D1).
+//   - Collect gives a left record without any right ones, too, with an empty slice; OnClose says so when the window has closed and
+//     not before (D3), whenever stream time advances (D4), in the order of time. Inner says nothing of records without a partner.
 //   - The window travels in the record, the key stays the key (D8). Headers are the left record's (D9).
+//   - A joiner that panics makes the record in hand a failed record (see processor.FailurePolicy); what else that record gives
+//     is emitted, and it stays in its window.
 //
 // # Caveats
 //
 //   - Windows close by event time. On a topic that falls silent they stay open, unless the topology has CloseOnIdle.
-//   - Rows are kept in memory for Before + After + Grace of event time: rate times that span is what a join needs.
-//   - With OnUpdate a right record makes every left record around it speak again: a window with n left and m right records of one
-//     key gives n + n*m results. The right rows are handed over as views, not as copies.
-//   - A record without a key is a failed record (see processor.FailurePolicy).
+//   - Rows are kept in memory for Before + After + Grace of event time: a join holds rate times that span, of both sides.
+//   - Rows are kept as JSON in the journal. What a type hides from JSON, such as unexported fields, is gone after a restart,
+//     and a value that JSON cannot carry, such as NaN, fails the commit and so stops the app: filter it out before the join.
+//   - With OnUpdate a right record makes every left record around it speak again: n left and m right records of one key and
+//     window give up to n + n*m results. The right rows are handed over as views, not as copies.
 package join

@@ -1,15 +1,13 @@
 package join
 
 import (
-	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
 )
-
-// errNoKey is why a join refuses a record.
-var errNoKey = errors.New("the record has no key, and a join needs one")
 
 // Result is the stream of a join's results, and what was too late for it.
 type Result[L, R, V any] struct {
@@ -18,8 +16,11 @@ type Result[L, R, V any] struct {
 }
 
 // Late returns the records that came when their window had closed, of either side, with the key, time and headers that they
-// came with. They were not joined and are not kept. It is called once at most.
+// came with. They were not joined and are not kept. A topology that does not ask for them drops them.
 func (r Result[L, R, V]) Late() (left processor.Stream[L], right processor.Stream[R]) {
+	if r.late == nil {
+		return left, right
+	}
 	return r.late()
 }
 
@@ -34,8 +35,7 @@ type side[L, R any] struct {
 type outcome[L, R, V any] struct {
 	kind  outcomeKind
 	value V
-	left  L
-	right R
+	late  side[L, R]
 }
 
 type outcomeKind uint8
@@ -46,16 +46,38 @@ const (
 	lateRight
 )
 
-// row is what a join keeps of a record.
+// row is what a join keeps of a left record. It is JSON in the journal.
 type row[V any] struct {
 	Value   V              `json:"v"`
 	Headers stream.Headers `json:"h,omitzero"`
 }
 
-// both merges the two inputs into one stream of sides.
+// isZero reports whether in is no stream at all: it belongs to no topology.
+func isZero[V any](in processor.Upstream[V]) bool {
+	return in == nil || in.AsStream() == (processor.Stream[V]{})
+}
+
+// report tells Build of a mistake, through whichever of the two streams belongs to a topology.
+func report[L, R any](left processor.Upstream[L], right processor.Upstream[R], format string, args ...any) {
+	if isZero(left) {
+		processor.Mistake(right, format, args...)
+		return
+	}
+	processor.Mistake(left, format, args...)
+}
+
+// both merges the two inputs into one stream of sides. One of them may be zero: Build knows of it, and the rest of the
+// topology is described all the same.
 func both[L, R any](left processor.Upstream[L], right processor.Upstream[R]) processor.Stream[side[L, R]] {
-	return processor.Map(left, func(l L) side[L, R] { return side[L, R]{left: l} }).
-		Merge(processor.Map(right, func(r R) side[L, R] { return side[L, R]{right: r, isRight: true} }))
+	toLeft := func(l L) side[L, R] { return side[L, R]{left: l} }
+	toRight := func(r R) side[L, R] { return side[L, R]{right: r, isRight: true} }
+	switch {
+	case isZero(left):
+		return processor.Map(right, toRight)
+	case isZero(right):
+		return processor.Map(left, toLeft)
+	}
+	return processor.Map(left, toLeft).Merge(processor.Map(right, toRight))
 }
 
 // split makes a Result of the outcomes of a join.
@@ -66,32 +88,40 @@ func split[L, R, V any](out processor.Stream[outcome[L, R, V]]) Result[L, R, V] 
 	return Result[L, R, V]{
 		Stream: processor.Map(pick(matched), func(o outcome[L, R, V]) V { return o.value }),
 		late: func() (processor.Stream[L], processor.Stream[R]) {
-			return processor.Map(pick(lateLeft), func(o outcome[L, R, V]) L { return o.left }),
-				processor.Map(pick(lateRight), func(o outcome[L, R, V]) R { return o.right })
+			return processor.Map(pick(lateLeft), func(o outcome[L, R, V]) L { return o.late.left }),
+				processor.Map(pick(lateRight), func(o outcome[L, R, V]) R { return o.late.right })
 		},
 	}
 }
 
 // gate refuses records without a key and sends late ones to Late; it reports whether the record may be joined.
-func gate[L, R, V any](c *processor.Context[outcome[L, R, V]], b bounds, rec processor.Record[side[L, R]]) (bool, error) {
+func gate[L, R, V any](c *processor.Context[outcome[L, R, V]], b bounds, rec *processor.Record[side[L, R]]) (bool, error) {
 	if rec.Key == "" {
 		return false, errNoKey
 	}
-	now := c.StreamTime()
-	o := outcome[L, R, V]{kind: lateLeft, left: rec.Value.left, right: rec.Value.right}
-	late := b.lateLeft(rec.Time, now)
+	late, kind := b.lateLeft, lateLeft
 	if rec.Value.isRight {
-		o.kind, late = lateRight, b.lateRight(rec.Time, now)
+		late, kind = b.lateRight, lateRight
 	}
-	if late {
-		c.Forward(processor.With(rec, o))
+	if !late(rec.Time, c.StreamTime()) {
+		return true, nil
 	}
-	return !late, nil
+	c.Forward(processor.With(*rec, outcome[L, R, V]{kind: kind, late: rec.Value}))
+	return false, nil
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
+// call guards a joiner: one poisonous pair must neither take the other pairs of a record with it, nor keep the record out of
+// the windows where it belongs.
+func call[L, R, V any](joiner func(L, R) V, l L, r R) (v V, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &processor.PanicError{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	return joiner(l, r), nil
+}
+
+// failedOn says which left record a joiner has failed on.
+func failedOn(left processor.RowID, err error) error {
+	return fmt.Errorf("join the left record of key %q at %s: %w", left.Key, left.At.UTC().Format(time.RFC3339Nano), err)
 }

@@ -41,34 +41,45 @@ type bounds struct {
 // longest is the longest span that a window may cover: sums of spans must stay far from overflow.
 const longest = time.Duration(math.MaxInt64 / 8)
 
-// check returns the bounds of w. What is wrong with it is reported to the topology of in.
-func check[V any](in processor.Upstream[V], w Window, verb string) bounds {
-	b := bounds{before: w.Before, after: w.After, grace: w.Grace}
+// check returns the bounds of w. What is wrong with it, or with the streams, is reported to their topology; ok is false if there
+// is none.
+func check[L, R any](left processor.Upstream[L], right processor.Upstream[R], w Window, verb string) (b bounds, ok bool) {
+	if isZero(left) && isZero(right) {
+		return bounds{}, false
+	}
+	if isZero(left) {
+		report(left, right, "%s %s: the left stream is a zero Stream: start it with processor.From", verb, w.Name)
+	}
+	if isZero(right) {
+		report(left, right, "%s %s: the right stream is a zero Stream: start it with processor.From", verb, w.Name)
+	}
+	if w.Emit != OnClose && w.Emit != OnUpdate {
+		report(left, right, "%s %s: Emit must be OnClose or OnUpdate, got %d", verb, w.Name, w.Emit)
+	}
+	b = bounds{before: w.Before, after: w.After, grace: w.Grace}
 	if w.Within != 0 {
 		if w.Before != 0 || w.After != 0 {
-			processor.Mistake(in, "%s %s: give the window either Within or Before and After", verb, w.Name)
+			report(left, right, "%s %s: give the window either Within or Before and After", verb, w.Name)
 		}
 		b.before, b.after = w.Within, w.Within
 	}
-	if b.before+b.after < 0 {
-		processor.Mistake(in, "%s %s: the window from -%v to +%v ends before it starts", verb, w.Name, b.before, b.after)
-	}
-	if b.grace < 0 {
-		processor.Mistake(in, "%s %s: the grace must be zero or more, got %v", verb, w.Name, b.grace)
-	}
 	for _, d := range []time.Duration{b.before, b.after, b.grace} {
 		if d > longest || d < -longest {
-			processor.Mistake(in, "%s %s: spans may be up to %v, got %v", verb, w.Name, longest, d)
-			return bounds{}
+			report(left, right, "%s %s: spans may be up to %v, got %v", verb, w.Name, longest, d)
+			return bounds{}, true
 		}
 	}
-	if w.Emit != OnClose && w.Emit != OnUpdate {
-		processor.Mistake(in, "%s %s: Emit must be OnClose or OnUpdate, got %d", verb, w.Name, w.Emit)
+	if b.before+b.after < 0 {
+		report(left, right, "%s %s: the window ends before it starts: Before %v and After %v must be zero or more together",
+			verb, w.Name, b.before, b.after)
 	}
-	return b
+	if b.grace < 0 {
+		report(left, right, "%s %s: the grace must be zero or more, got %v", verb, w.Name, b.grace)
+	}
+	return b, true
 }
 
-// open is how far stream time may pass a left (right) row without closing its window. A window that ends before its row, which
+// openLeft and openRight are how far stream time may pass a left or right row without closing its window. A window that ends before its row, which
 // a negative bound makes, counts as ending with it: a row that comes in order is never late.
 func (b bounds) openLeft() time.Duration  { return max(b.after, 0) + b.grace }
 func (b bounds) openRight() time.Duration { return max(b.before, 0) + b.grace }

@@ -121,7 +121,7 @@ func (s Stream[V]) Merge(others ...Stream[V]) Stream[V] {
 	parents := make([]*vertex, 0, len(all))
 	for _, in := range all {
 		if in.n == nil || in.b != s.b {
-			s.b.mistake(at, "Merge: a stream of another topology, or a zero Stream")
+			s.b.mistake(at, "streams that meet must come from one Builder: one of these comes from another, or is a zero Stream")
 			return s
 		}
 		parents = append(parents, in.n.vertex)

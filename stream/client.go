@@ -21,6 +21,9 @@ const (
 	// askTimeout bounds one request to the server; loops around it retry until
 	// the caller's context ends.
 	askTimeout = 5 * time.Second
+	// ackTimeout bounds the first attempt. A request does not notice that its
+	// connection was lost, so long patience would only make that worse.
+	ackTimeout = time.Second
 	// The pace of those retries doubles from the first to the last.
 	firstBackoff = 20 * time.Millisecond
 	lastBackoff  = 2 * time.Second
@@ -156,6 +159,11 @@ func retryable(err error) bool {
 	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, context.Canceled) {
 		return false
 	}
+	var gone *OffsetGoneError
+	var ahead *OffsetAheadError
+	if errors.As(err, &gone) || errors.As(err, &ahead) {
+		return false
+	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		return api.Code >= 500 && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
@@ -167,8 +175,8 @@ func retryable(err error) bool {
 // ends.
 func (c *Client) ask(ctx context.Context, fn func(ctx context.Context) error) error {
 	var b backoff
-	for {
-		one, cancel := context.WithTimeout(ctx, askTimeout)
+	for patience := ackTimeout; ; patience = min(2*patience, askTimeout) {
+		one, cancel := context.WithTimeout(ctx, patience)
 		err := fn(one)
 		cancel()
 		if err == nil || !retryable(err) {

@@ -36,6 +36,9 @@ type ConsumerConfig struct {
 	Group string
 	// Start is where a group without a position begins. Default: Earliest.
 	Start Position
+	// MaxPollRecords is how many records Poll returns at most: 1 lets Commit
+	// follow every record. 0: all that have arrived.
+	MaxPollRecords int
 }
 
 // Record is one record of a topic.
@@ -69,6 +72,7 @@ type Consumer[V any] struct {
 	spec  TopicSpec
 	group string
 	codec Codec[V]
+	limit int // of records per Poll; 0: none
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -110,9 +114,13 @@ func NewConsumer[V any](ctx context.Context, c *Client, topic Topic[V], cfg Cons
 	if cfg.Start != Earliest && cfg.Start != Latest {
 		return nil, fmt.Errorf("stream: ConsumerConfig.Start is %d, not Earliest or Latest", cfg.Start)
 	}
+	if cfg.MaxPollRecords < 0 {
+		return nil, fmt.Errorf("stream: ConsumerConfig.MaxPollRecords is %d, not a number of records (or 0 for all)", cfg.MaxPollRecords)
+	}
 	run, cancel := context.WithCancel(context.Background())
 	k := &Consumer[V]{
 		c: c, topic: topic, spec: spec, group: cfg.Group, codec: topic.codec(),
+		limit:  cfg.MaxPollRecords,
 		cancel: cancel,
 		ready:  make(chan struct{}, 1),
 		parts:  make([]*consumerPart[V], spec.Partitions),
@@ -284,6 +292,9 @@ func (k *Consumer[V]) take() ([]Record[V], error) {
 	if k.closed {
 		return nil, ErrClosed
 	}
+	if k.limit > 0 {
+		return k.takeSome()
+	}
 	n, only := 0, -1
 	for p, part := range k.parts {
 		if len(part.buf) > 0 {
@@ -319,6 +330,27 @@ func (k *Consumer[V]) take() ([]Record[V], error) {
 		close(part.room)
 		part.room = make(chan struct{})
 	}
+	return out, nil
+}
+
+// takeSome is take within the limit: partition after partition.
+func (k *Consumer[V]) takeSome() ([]Record[V], error) {
+	var out []Record[V]
+	for _, part := range k.parts {
+		n := min(len(part.buf), k.limit-len(out))
+		if n == 0 {
+			continue
+		}
+		out = append(out, part.buf[:n]...)
+		part.polled = part.acks[n-1]
+		part.buf, part.acks = part.buf[n:], part.acks[n:]
+		close(part.room)
+		part.room = make(chan struct{})
+	}
+	if len(out) == 0 {
+		return nil, k.err
+	}
+	k.wake() // there may be more
 	return out, nil
 }
 
@@ -380,7 +412,7 @@ func (k *Consumer[V]) commit(ctx context.Context, p int) error {
 
 // ack acknowledges and waits for the server to confirm it.
 func (k *Consumer[V]) ack(ctx context.Context, reply string) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	_, err := k.c.nc.RequestWithContext(ctx, reply, []byte("+ACK"))
 	return err

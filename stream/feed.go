@@ -110,8 +110,8 @@ func (f *feed) reattach(ctx context.Context) error {
 	f.detach()
 	var b backoff
 	missing := 0
-	for {
-		err := f.tryAttach(ctx)
+	for patience := ackTimeout; ; patience = min(2*patience, askTimeout) {
+		err := f.tryAttach(ctx, patience)
 		if err == nil {
 			return nil
 		}
@@ -135,8 +135,8 @@ func (f *feed) reattach(ctx context.Context) error {
 	}
 }
 
-func (f *feed) tryAttach(ctx context.Context) error {
-	ask, cancel := context.WithTimeout(ctx, askTimeout)
+func (f *feed) tryAttach(ctx context.Context, patience time.Duration) error {
+	ask, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	next := f.last + 1
 	if next > 1 {

@@ -90,7 +90,7 @@ func (c *Client) StoreOffset(ctx context.Context, spec TopicSpec, group string, 
 			}
 			c.groups.Store(known, struct{}{})
 		}
-		one, cancel := context.WithTimeout(ctx, askTimeout)
+		one, cancel := context.WithTimeout(ctx, ackTimeout)
 		err = c.resetGroup(one, spec, group, partition, next)
 		cancel()
 		if err == nil {

@@ -136,7 +136,19 @@ func (c *Client) DeleteJournal(ctx context.Context, name string) error {
 		err = errors.New("the stream of that name is no journal")
 	}
 	if err == nil {
-		err = c.ask(ctx, func(ctx context.Context) error { return c.js.DeleteStream(ctx, name) })
+		// Purged first, because nats-server 2.15 removes files in the background:
+		// a stream that is deleted, made and deleted again within a moment keeps
+		// its old files, and the next one of that name would have their entries.
+		err = c.ask(ctx, func(ctx context.Context) error {
+			s, err := c.js.Stream(ctx, name)
+			if err != nil {
+				return err
+			}
+			if err := s.Purge(ctx); err != nil {
+				return err
+			}
+			return c.js.DeleteStream(ctx, name)
+		})
 	}
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return &JournalError{Journal: name, Err: fmt.Errorf("delete it: %w", err)}
@@ -239,7 +251,7 @@ func (j *Journal) messages(data []byte) ([]*nats.Msg, error) {
 
 // send makes one attempt and gives the sequence of the last message.
 func (j *Journal) send(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	if len(msgs) > 1 {
 		// Every attempt is a batch of its own; the server drops the remains of

@@ -362,10 +362,17 @@ func (l *lane) answered(s *session, at uint64, a answer) {
 		s.closing = true
 	case a.kind == "err":
 		s.closing = true
-		s.failSeq, s.failErr = a.seq, a.err
+		s.refused(a.seq, a.err)
 	case a.err != nil:
-		s.failSeq, s.failErr = at, a.err
-		l.failed(s)
+		s.refused(at, a.err)
+		if at == 1 || a.err.ErrorCode == codeUnknownBatch {
+			l.failed(s) // there is no session, or no longer
+			return
+		}
+		// The message was refused before the server looked at its session, which
+		// is still open: ask how much it has stored. To send again without
+		// knowing that would store it twice.
+		l.finish()
 	default: // the session is over
 		l.progress(s, a.count)
 		l.drop()
@@ -380,15 +387,22 @@ func (l *lane) answered(s *session, at uint64, a answer) {
 	}
 }
 
+// refused notes the first message that the server would not take.
+func (s *session) refused(seq uint64, err *jetstream.APIError) {
+	if s.failErr == nil || seq < s.failSeq {
+		s.failSeq, s.failErr = seq, err
+	}
+}
+
 // failed continues behind what was stored of a session that ended early.
 func (l *lane) failed(s *session) {
 	l.drop()
 	switch {
-	case s.failErr == nil:
+	case s.failErr == nil || s.failSeq != l.base-s.start+1 && s.failErr.ErrorCode != codeUnknownBatch:
 		// A hole: the rest was lost with a connection or a leader. What the
 		// server has is known, so there is nothing to wait for.
 		l.resend()
-	case s.failSeq == l.base-s.start+1 && permanent(s.failErr):
+	case permanent(s.failErr):
 		m := l.queue[0]
 		l.errs = append(l.errs, &PublishError{Topic: l.spec.Name, Partition: l.part, Key: m.key, Err: s.failErr})
 		l.advance(1)

@@ -142,3 +142,12 @@ func readAll(t testing.TB, c *stream.Client, spec stream.TopicSpec, part int) []
 	require.NoError(t, got.failure())
 	return got.snapshot()
 }
+
+// jsMsg makes a message as a foreign client would.
+func jsMsg(subject string, headers map[string]string) *nats.Msg {
+	m := nats.NewMsg(subject)
+	for k, v := range headers {
+		m.Header[k] = []string{v}
+	}
+	return m
+}

@@ -1,0 +1,25 @@
+# Run `make help` for the list. Everything is a plain go command: copy the line if you have no make.
+
+BENCH ?= .
+
+# A benchmark runs in the folder of its package, so a relative name would end up there.
+ifneq ($(BENCH_JSON),)
+override BENCH_JSON := $(abspath $(BENCH_JSON))
+export BENCH_JSON
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help test bench lint
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: ## Run all tests with the race detector.
+	go test -race ./...
+
+# Each benchmark measures ours and a reference in one run. Packages go one at a time, so that they do not disturb each other.
+bench: ## Run the benchmarks; BENCH=regexp picks some, BENCH_JSON=file also writes the table of ratios.
+	go test -p 1 -run '^$$' -bench '$(BENCH)' ./...
+
+lint: ## Check format, vet, staticcheck, errorlint and the house rules of internal/lint.
+	@.ci/run lint

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rossby-streams/rossby/embedded"
+	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/schemas"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// TestLiveAlarmCarriesTheLogLine runs the program as a user would: it samples this machine, is sent log lines over UDP and TCP,
+// and must raise an alarm that carries them; asked to stop, it must account for everything that came in.
+func TestLiveAlarmCarriesTheLogLine(t *testing.T) {
+	rules := write(t, "rules.json", `{"rules":[{"name":"Alive","metric":"load1","above":-1,"for":"3s","severity":"info"}]}`)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "-syslog", "127.0.0.1:0", "-interval", "200ms", "-rules", rules)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	var said []string
+	var wg sync.WaitGroup
+	ports := make(chan []string, 1)
+	wg.Go(func() {
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			said = append(said, lines.Text())
+			if m := regexp.MustCompile(`syslog on (\S+) \(UDP\) and (\S+) \(TCP\)`).FindStringSubmatch(lines.Text()); m != nil {
+				ports <- m
+			}
+		}
+	})
+	at := <-ports
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	udp, err := net.Dial("udp", at[1])
+	require.NoError(t, err)
+	defer func() { _ = udp.Close() }()
+	_, err = fmt.Fprintf(udp, "<26>1 %s %s app - - - disk failure", time.Now().Format("2006-01-02T15:04:05.000000Z07:00"), host)
+	require.NoError(t, err)
+	tcp, err := net.Dial("tcp", at[2])
+	require.NoError(t, err)
+	defer func() { _ = tcp.Close() }()
+	text := fmt.Sprintf("<27>1 %s %s app - - - over tcp", time.Now().Format("2006-01-02T15:04:05.000000Z07:00"), host)
+	_, err = fmt.Fprintf(tcp, "%d %s%s\nrubbish\n", len(text), text, text)
+	require.NoError(t, err)
+
+	schema, err := schemas.Builtin("alarm")
+	require.NoError(t, err)
+	fired := false
+	for lines := bufio.NewScanner(stdout); !fired && lines.Scan(); {
+		require.NoError(t, schema.Validate(lines.Bytes()))
+		var a alarmLine
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &a))
+		if fired = a.State == "firing"; fired {
+			require.Equal(t, 3, a.Context.Total, "%+v", a)
+			require.Equal(t, map[string]int{"crit": 1, "err": 2}, a.Context.BySeverity)
+			var messages []string
+			for _, l := range a.Context.Lines {
+				messages = append(messages, l.Message)
+			}
+			require.Equal(t, []string{"disk failure", "over tcp", "over tcp"}, messages)
+		}
+	}
+	require.True(t, fired, "no alarm fired")
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	wg.Wait()
+	require.NoError(t, cmd.Wait())
+	var s summary
+	require.NoError(t, json.Unmarshal([]byte(said[len(said)-1]), &s), strings.Join(said, "\n"))
+	require.Equal(t, 4, s.Syslogs)
+	require.Equal(t, 1, s.Dead, "the rubbish")
+	require.Equal(t, s.Metrics+s.Syslogs, s.Processed+s.Late+s.Dead)
+	require.Positive(t, s.Metrics)
+}
+
+// TestServerOfYourOwn replays into a server that runs elsewhere, twice: the second time everything is there already.
+func TestServerOfYourOwn(t *testing.T) {
+	server := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
+	r := record(t, 3)
+	args := append(r.args(t, ""), "-nats", server.URL())
+	o := runBinary(t.Context(), t, args...)
+	require.Equal(t, 0, o.code, o.stderr)
+	r.check(t, o.alarms)
+	r.checkSummary(t, summaryOf(t, o))
+	again := runBinary(t.Context(), t, args...)
+	require.Equal(t, 0, again.code, again.stderr)
+	require.Empty(t, again.alarms)
+	r.checkSummary(t, summaryOf(t, again))
+}
+
+func TestTopicWithOtherPartitionsIsRefused(t *testing.T) {
+	server := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
+	client, err := stream.NewClient(embeddedtest.ConnectTo(t, server), stream.Config{})
+	require.NoError(t, err)
+	require.NoError(t, client.CreateTopic(t.Context(), stream.TopicSpec{Name: "metrics", Partitions: 3}))
+	o := runBinary(t.Context(), t, "-nats", server.URL(), "-syslog", "", "-interval", "0")
+	require.Equal(t, 1, o.code)
+	require.Contains(t, o.stderr, "metrics")
+	require.Contains(t, o.stderr, "3")
+	require.Equal(t, 1, strings.Count(strings.TrimSpace(o.stderr), "\n")+1, "one line: %s", o.stderr)
+}
+
+func TestDirectoryInUseIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	embeddedtest.StartWith(t, embedded.Config{Dir: dir})
+	o := runBinary(t.Context(), t, "-data", dir)
+	require.Equal(t, 1, o.code)
+	require.Contains(t, o.stderr, dir)
+	require.Contains(t, o.stderr, "in use")
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rossby-streams/rossby/examples/healthmonitoring/health"
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// monitor runs the whole application until ctx ends or, with -exit, the replay has been processed.
+func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
+	rules, err := loadRules(o.rules)
+	if err != nil {
+		return err
+	}
+	schemas, err := loadSchemas(o.schemas)
+	if err != nil {
+		return err
+	}
+	t := newTopics(schemas)
+	topology, err := pipeline(t, rules)
+	if err != nil {
+		return err
+	}
+	c, err := connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	// The way out is walked with a context of its own: being asked to stop must not cut it short.
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	for _, spec := range []stream.TopicSpec{t.metrics.Spec(), t.syslogs.Spec(), t.alarms.Spec(), t.late.Spec(), t.dead.Spec()} {
+		if err := c.client.CreateTopic(ctx, spec); err != nil {
+			return err
+		}
+	}
+	m := &monitoring{o: o, rules: rules, topics: t, client: c.client, stderr: stderr}
+	if m.intake, err = newIntake(c.client, t); err != nil {
+		return err
+	}
+	if m.printer, err = newPrinter(ctx, c.client, t, stdout, stderr); err != nil {
+		return err
+	}
+	defer func() {
+		m.printer.consumer.Close()
+		err = errors.Join(err, m.intake.close(out))
+	}()
+	m.app = processor.NewApp(c.client, topology, processor.Config{Bounded: o.exit})
+	if o.replays() {
+		err = m.replay(ctx, out)
+	} else {
+		err = m.live(ctx, out)
+	}
+	if err != nil {
+		return err
+	}
+	return m.summarise(out)
+}
+
+// monitoring is the running application.
+type monitoring struct {
+	o       options
+	rules   []health.Rule
+	topics  topics
+	client  *stream.Client
+	intake  *intake
+	printer *printer
+	app     *processor.App
+	stderr  io.Writer
+	read    counts
+}
+
+// replay publishes the recorded input first and processes it then: so every record is there when its time comes, and the
+// result is the same on every run.
+func (m *monitoring) replay(ctx, out context.Context) error {
+	l := &loader{client: m.client, in: m.intake, topics: m.topics}
+	if err := m.loadFiles(ctx, l); err != nil {
+		return err
+	}
+	if err := m.intake.flush(ctx); err != nil {
+		return err
+	}
+	if !m.o.exit {
+		m.say("replayed %d metrics and %d log lines; interrupt to stop", m.read.metrics, m.read.syslogs)
+	}
+	return m.process(ctx, out, m.app.Run)
+}
+
+func (m *monitoring) loadFiles(ctx context.Context, l *loader) error {
+	if path := m.o.replayMetrics; path != "" {
+		rows, closeFile, err := l.metricRows(path)
+		if err != nil {
+			return err
+		}
+		m.read.metrics, err = l.load(ctx, sourceMetrics, path, m.topics.metrics.Spec(), rows)
+		if err = errors.Join(err, closeFile()); err != nil {
+			return err
+		}
+	}
+	if path := m.o.replaySyslog; path != "" {
+		rows, closeFile, err := l.syslogRows(path, m.o.year)
+		if err != nil {
+			return err
+		}
+		m.read.syslogs, err = l.load(ctx, sourceSyslogs, path, m.topics.syslogs.Spec(), rows)
+		if err = errors.Join(err, closeFile()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// live takes in what happens on this machine until ctx ends, and what is in the topics then is still processed.
+func (m *monitoring) live(ctx, out context.Context) error {
+	return m.process(ctx, out, func(ctx context.Context) error {
+		ctx, fail := context.WithCancelCause(ctx)
+		defer fail(nil)
+		processing, stop := context.WithCancel(context.WithoutCancel(ctx))
+		defer stop()
+		appErr := make(chan error, 1)
+		go func() {
+			err := m.app.Run(processing)
+			fail(err)
+			appErr <- err
+		}()
+		err := m.takeIn(ctx)
+		if err == nil {
+			err = m.intake.flush(out)
+		}
+		if err == nil && len(appErr) == 0 {
+			err = m.awaitProcessed(out)
+		}
+		stop()
+		return errors.Join(err, <-appErr)
+	})
+}
+
+// process runs work while alarms are printed, and prints the rest after it.
+func (m *monitoring) process(ctx, out context.Context, work func(context.Context) error) error {
+	printing, stop := context.WithCancel(out)
+	defer stop()
+	working, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var wg sync.WaitGroup
+	var printErr error
+	wg.Go(func() {
+		if printErr = m.printer.run(printing); printErr != nil {
+			fail(printErr)
+		}
+	})
+	err := work(working)
+	stop()
+	wg.Wait()
+	if err = errors.Join(err, printErr); err != nil {
+		return err
+	}
+	return m.printer.rest(out)
+}
+
+// processedTimeout bounds how long a stop waits for what has been taken in.
+const processedTimeout = 5 * time.Second
+
+// awaitProcessed returns when the pipeline has processed and committed everything in its inputs, or has not in time.
+func (m *monitoring) awaitProcessed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, processedTimeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		lag, err := m.lag(ctx)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if err == nil && lag == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			m.say("stopping with records unprocessed; with -data or -nats the next start goes on with them")
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (m *monitoring) lag(ctx context.Context) (uint64, error) {
+	lag := uint64(0)
+	for _, spec := range []stream.TopicSpec{m.topics.metrics.Spec(), m.topics.syslogs.Spec()} {
+		committed, err := m.client.Committed(ctx, spec, app)
+		if err != nil {
+			return 0, err
+		}
+		for _, c := range committed {
+			lag += c.Lag
+		}
+	}
+	return lag, nil
+}
+
+func (m *monitoring) say(format string, args ...any) {
+	fmt.Fprintf(m.stderr, "healthmonitoring: "+format+"\n", args...)
+}
+
+func (m *monitoring) ruleNames() string {
+	names := make([]string, len(m.rules))
+	for i, r := range m.rules {
+		names[i] = r.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+func loadRules(path string) ([]health.Rule, error) {
+	if path == "" {
+		return health.ParseRules(health.DefaultRules())
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("the rules file: %w", err)
+	}
+	rules, err := health.ParseRules(data)
+	if err != nil {
+		return nil, fmt.Errorf("the rules file %s: %w", path, err)
+	}
+	return rules, nil
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/rossby-streams/rossby/alerting"
+	"github.com/rossby-streams/rossby/examples/healthmonitoring/health"
+	"github.com/rossby-streams/rossby/join"
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// app is the name of the application: its journals and its consumer group carry it.
+const app = "health"
+
+const (
+	// grace is how far records may arrive out of order, in event time, before they are late.
+	grace = 10 * time.Second
+	// idle is after how much silence time goes on without records, so that the last alarms are completed.
+	idle = 10 * time.Second
+)
+
+// topics are the pipeline's topics. Records are keyed by host, so that everything of one host meets in one task.
+type topics struct {
+	metrics stream.Topic[health.Metric]
+	syslogs stream.Topic[health.Syslog]
+	alarms  stream.Topic[alerting.Alarm]
+	late    stream.Topic[late]
+	dead    stream.Topic[[]byte]
+}
+
+// late is a record whose window had closed when it came: one of the two.
+type late struct {
+	Metric *health.Metric `json:"metric,omitempty"`
+	Syslog *health.Syslog `json:"syslog,omitempty"`
+}
+
+const partitions = 4
+
+func newTopics(s *schemaSet) topics {
+	return topics{
+		metrics: stream.Topic[health.Metric]{
+			Name: "metrics", Partitions: partitions, Codec: s.metric, Time: func(m health.Metric) time.Time { return m.Time },
+		},
+		syslogs: stream.Topic[health.Syslog]{
+			Name: "syslogs", Partitions: partitions, Codec: s.syslog, Time: func(l health.Syslog) time.Time { return l.Time },
+		},
+		alarms: stream.Topic[alerting.Alarm]{
+			Name: "alarms", Partitions: partitions, Time: func(a alerting.Alarm) time.Time { return a.At },
+		},
+		late: stream.Topic[late]{Name: "late", Partitions: partitions},
+		dead: stream.Topic[[]byte]{Name: "dead-letters", Codec: stream.Bytes()},
+	}
+}
+
+// incident is a sample with the log lines of its host around it.
+type incident struct {
+	Sample health.Metric
+	Lines  []health.Syslog
+}
+
+// pipeline is the whole of the application: samples that a rule watches are joined with the log lines of their host, and every
+// rule looks at the result.
+func pipeline(t topics, rules []health.Rule) (*processor.Topology, error) {
+	b := processor.NewBuilder(app)
+	b.DeadLetters(t.dead)
+	b.CloseOnIdle(idle)
+	samples := processor.From(b, t.metrics).Filter(watched(rules))
+	lines := processor.From(b, t.syslogs)
+	incidents := join.Collect(samples, lines,
+		join.Window{Name: "incidents", Within: widest(rules), Grace: grace, Emit: join.OnUpdate},
+		func(m health.Metric, l []health.Syslog) incident { return incident{m, l} })
+	lateSamples, lateLines := incidents.Late()
+	processor.Map(lateSamples, func(m health.Metric) late { return late{Metric: &m} }).To(t.late)
+	processor.Map(lateLines, func(l health.Syslog) late { return late{Syslog: &l} }).To(t.late)
+	for _, rule := range rules {
+		ofRule := incidents.Filter(func(i incident) bool { return i.Sample.Name == rule.Metric })
+		alerting.Threshold(ofRule, thresholdRule(rule)).To(t.alarms)
+	}
+	return b.Build()
+}
+
+// watched keeps the samples that some rule looks at.
+func watched(rules []health.Rule) func(health.Metric) bool {
+	names := make(map[string]bool)
+	for _, rule := range rules {
+		names[rule.Metric] = true
+	}
+	return func(m health.Metric) bool { return names[m.Name] }
+}
+
+// widest is the join's window: as wide as the widest context that a rule wants.
+func widest(rules []health.Rule) time.Duration {
+	d := time.Duration(0)
+	for _, rule := range rules {
+		d = max(d, rule.Within)
+	}
+	return d
+}
+
+func thresholdRule(r health.Rule) alerting.Rule[incident] {
+	var when alerting.Condition
+	if r.Above != nil {
+		when = alerting.Above(*r.Above)
+	} else {
+		when = alerting.Below(*r.Below)
+	}
+	if r.Clear != nil {
+		when = when.ClearAt(*r.Clear)
+	}
+	return alerting.Rule[incident]{
+		Name: r.Name, When: when, For: r.For, Severity: r.Severity, Labels: r.Labels,
+		Value: func(i incident) float64 { return i.Sample.Value },
+		Context: func(i incident) any {
+			return health.Summarise(i.Lines, i.Sample.Time, r.Within, r.MaxLines)
+		},
+	}
+}
+
+// alarmLine is what is printed of an alarm; schemas/alarm.json describes it.
+type alarmLine struct {
+	// ID is the same whenever this very change is printed again, which a crash between printing and noting it can cause.
+	ID        string            `json:"id"`
+	Rule      string            `json:"rule"`
+	Host      string            `json:"host"`
+	State     string            `json:"state"`
+	Severity  string            `json:"severity"`
+	Value     float64           `json:"value"`
+	Threshold float64           `json:"threshold"`
+	Since     time.Time         `json:"since"`
+	At        time.Time         `json:"at"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Context   health.LogContext `json:"context"`
+}
+
+func newAlarmLine(id, host string, a alerting.Alarm) (alarmLine, error) {
+	l := alarmLine{
+		ID: id, Rule: a.Rule, Host: host, State: string(a.State), Severity: a.Severity,
+		Value: a.Value, Threshold: a.Threshold, Since: a.Since.UTC(), At: a.At.UTC(), Labels: a.Labels,
+	}
+	return l, json.Unmarshal(a.Context, &l.Context)
+}

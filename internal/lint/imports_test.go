@@ -1,0 +1,167 @@
+package lint
+
+import (
+	"strings"
+)
+
+// area is a part of the tree and what its packages may import beside the standard library and packages of their own area.
+type area struct {
+	root string
+	// ours are folders of this module; a folder stands for itself only.
+	ours []string
+	// oursInTests are those that tests may import too.
+	oursInTests []string
+	// theirs are other modules, with all that lies below them. Tests may import any.
+	theirs []string
+}
+
+const (
+	natsGo     = "github.com/nats-io/nats.go"
+	nuid       = "github.com/nats-io/nuid"
+	natsServer = "github.com/nats-io/nats-server"
+	orbit      = "github.com/synadia-io/orbit.go"
+	zap        = "go.uber.org/zap"
+	json       = "github.com/go-json-experiment/json"
+	jsonSchema = "github.com/santhosh-tekuri/jsonschema"
+	sys        = "golang.org/x/sys"
+	anyModule  = "*"
+)
+
+// public are the packages that users import.
+var public = []string{"stream", "processor", "processor/processortest", "join", "alerting", "schemas", "embedded", "embedded/embeddedtest"}
+
+// importTable says who may import whom: arrows point down. The first area that holds a folder counts.
+var importTable = []area{
+	{root: "examples", ours: public, theirs: []string{anyModule}},
+	{root: "cmd", ours: public, theirs: []string{anyModule}},
+	{
+		root: "alerting", ours: []string{"processor", "stream"}, theirs: []string{json},
+		oursInTests: []string{"join", "processor/processortest", "embedded", "embedded/embeddedtest", "internal/benchtable"},
+	},
+	{
+		root: "join", ours: []string{"processor", "stream"}, theirs: []string{json},
+		oursInTests: []string{"processor/processortest", "embedded", "embedded/embeddedtest", "internal/benchtable"},
+	},
+	{
+		root: "processor", ours: []string{"stream"}, theirs: []string{zap, json},
+		oursInTests: []string{"embedded", "embedded/embeddedtest", "internal/benchtable"},
+	},
+	{
+		root: "stream", theirs: []string{natsGo, nuid, orbit, zap, json},
+		oursInTests: []string{"embedded", "embedded/embeddedtest", "internal/benchtable"},
+	},
+	{root: "schemas", theirs: []string{natsGo, json, jsonSchema}, oursInTests: []string{"embedded/embeddedtest", "internal/benchtable"}},
+	{root: "embedded", theirs: []string{natsServer, natsGo, zap, sys}, oursInTests: []string{"internal/benchtable"}},
+	{root: "internal"},
+}
+
+// testModules are there for tests; a library that imports one makes its users link it.
+var testModules = []string{"github.com/stretchr/testify", "go.uber.org/goleak", "pgregory.net/rapid"}
+
+// checkImports enforces importTable.
+func checkImports(t *tree) []finding {
+	var found []finding
+	for _, s := range t.sources {
+		a, ok := areaOf(s.dir())
+		if !ok {
+			found = append(found, finding{s.path, "no area of the import table holds this folder: give it a row in importTable of internal/lint"})
+			continue
+		}
+		for _, spec := range s.ast.Imports {
+			if why := a.refuses(s, importOf(spec)); why != "" {
+				found = append(found, s.at(spec, "imports %s: %s", importOf(spec), why))
+			}
+		}
+	}
+	return found
+}
+
+func areaOf(dir string) (area, bool) {
+	for _, a := range importTable {
+		if within(dir, a.root) {
+			return a, true
+		}
+	}
+	return area{}, false
+}
+
+// refuses says why a file must not import a package, or nothing if it may.
+func (a area) refuses(s *source, importPath string) string {
+	if importPath == module {
+		return "there is no package in the root of the module"
+	}
+	if dir, ok := strings.CutPrefix(importPath, module+"/"); ok {
+		return a.refusesOurs(s, dir)
+	}
+	if importPath == "C" {
+		return "cgo would take away plain cross compilation: write it in Go"
+	}
+	if first, _, _ := strings.Cut(importPath, "/"); !strings.Contains(first, ".") {
+		return "" // the standard library
+	}
+	if within(importPath, natsServer) && a.root != "embedded" {
+		return "only embedded may import nats-server: use embedded, or embeddedtest in tests"
+	}
+	if s.isTestCode() {
+		return ""
+	}
+	if withinAny(importPath, testModules) {
+		return "it is for tests only: move this code to a _test.go file or to a package whose name ends in test"
+	}
+	for _, m := range a.theirs {
+		if m == anyModule || within(importPath, m) {
+			return ""
+		}
+	}
+	switch {
+	case a.root == "internal":
+		return "packages below internal are leaves and take the standard library only"
+	case within(importPath, natsGo):
+		return a.root + " must not name a NATS type: let stream do it, and import stream"
+	}
+	return a.root + " does not depend on this module: do without, or say why in docs/adr and add it to importTable of internal/lint"
+}
+
+func (a area) refusesOurs(s *source, dir string) string {
+	if within(dir, "examples") || within(dir, "cmd") {
+		if sameProgram(s.dir(), dir) {
+			return ""
+		}
+		return "it belongs to another program: what two programs need wants a package of its own"
+	}
+	if within(dir, a.root) && !a.ownTestPackage(s, dir) {
+		return ""
+	}
+	for _, allowed := range a.ours {
+		if dir == allowed {
+			return ""
+		}
+	}
+	if s.isTestCode() {
+		for _, allowed := range append(a.oursInTests, "internal/benchtable") {
+			if dir == allowed || within(dir, a.root) {
+				return ""
+			}
+		}
+	}
+	switch {
+	case strings.HasSuffix(dir, "test"):
+		return "it serves tests only: import it in _test.go files"
+	case within(dir, "embedded"):
+		return "the server in process is for tests, examples and cmd: take a *nats.Conn or a stream.Client instead"
+	case within(dir, "internal"):
+		return "examples and cmd show what users can do: use public packages"
+	}
+	return "imports point down (examples -> join, alerting -> processor -> stream -> nats.go): turn the dependency round, or move what both need down"
+}
+
+// ownTestPackage says whether code of the product imports a test package of its own area.
+func (a area) ownTestPackage(s *source, dir string) bool {
+	return !s.isTestCode() && strings.HasSuffix(dir, "test")
+}
+
+// sameProgram says whether both folders belong to one program, such as examples/healthmonitoring.
+func sameProgram(from, to string) bool {
+	f, t := strings.Split(from, "/"), strings.Split(to, "/")
+	return len(f) > 1 && len(t) > 1 && f[0] == t[0] && f[1] == t[1]
+}
