@@ -3,10 +3,14 @@ package alerting
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
@@ -26,7 +30,7 @@ type Rule[V any] struct {
 	Severity string
 	Labels   map[string]string
 	// Context gives what the alarm carries of the joined value of the first breach; it is encoded as JSON. It is called for that
-	// record only. Nil: the whole value.
+	// record only. Nil: the whole value. Text that is not UTF-8 is replaced rather than refused: a log line must not cost an alarm.
 	Context func(V) any
 }
 
@@ -43,6 +47,10 @@ func Threshold[V any](in processor.Upstream[V], rule Rule[V]) processor.Stream[A
 	if err := rule.When.Validate(); err != nil {
 		processor.Mistake(in, "Threshold %s: %v", rule.Name, err)
 	}
+	if _, err := stream.JSON[Alarm]().Encode(Alarm{Severity: rule.Severity, Labels: rule.Labels}); err != nil {
+		processor.Mistake(in, "Threshold %s: Severity and Labels must be UTF-8: %v", rule.Name, err)
+	}
+	rule.Labels = maps.Clone(rule.Labels)
 	return processor.Process(in, rule.Name, func(c *processor.Context[Alarm]) processor.Handler[V] {
 		t := threshold[V]{c: c, rule: rule, states: processor.KeyValueStore[keyState](c, "alarms")}
 		return processor.Handler[V]{Record: t.record, Timer: t.timer}
@@ -95,8 +103,8 @@ func (t *threshold[V]) record(r processor.Record[V]) error {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return fmt.Errorf("rule %s: the value %v is not a finite number", t.rule.Name, value)
 	}
-	if !known && !t.rule.When.Breached(value) {
-		return nil
+	if state.Alarm == nil && !t.rule.When.Breached(value) {
+		return nil // calm, and nothing is kept for it: what is there waits for its timers
 	}
 	return t.judge(state, r, value)
 }
@@ -125,7 +133,7 @@ func (t *threshold[V]) judge(state keyState, r processor.Record[V], value float6
 	var err error
 	if change != Inactive {
 		alarm := Alarm{
-			Rule: t.rule.Name, Key: r.Key, State: change, Severity: t.rule.Severity, Value: value,
+			Rule: t.rule.Name, Key: strings.ToValidUTF8(r.Key, "\uFFFD"), State: change, Severity: t.rule.Severity, Value: value,
 			Threshold: t.rule.When.Threshold(), Since: since, At: r.Time, Labels: t.rule.Labels, Context: e.Context,
 		}
 		if change == Resolved && !e.Closes.Before(t.c.StreamTime()) {
@@ -205,7 +213,8 @@ func (t *threshold[V]) context(r processor.Record[V]) ([]byte, error) {
 	if t.rule.Context != nil {
 		value = t.rule.Context(r.Value)
 	}
-	data, err := json.Marshal(value, json.Deterministic(true))
+	data, err := json.Marshal(value,
+		json.Deterministic(true), jsonv1.FormatDurationAsNano(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		return nil, fmt.Errorf("rule %s: encode the context: %w", t.rule.Name, err)
 	}

@@ -43,6 +43,9 @@ func NewApp(client *stream.Client, t *Topology, cfg Config) *App {
 // has overtaken a position. Whatever ends it, a new Run goes on where the last commit was, as if nothing had happened.
 func (a *App) Run(ctx context.Context) error {
 	if err := a.createTopics(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // asked to stop before it had begun
+		}
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}
 	runners := a.runners()

@@ -4,13 +4,17 @@ import (
 	"iter"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
+
 	"github.com/rossby-streams/rossby/processor/internal/engine"
-	"github.com/rossby-streams/rossby/stream"
 )
 
 // KeyValue is a store of one value per key. It belongs to one operator in one task, lives in memory and survives crashes and
 // restarts through the task's journal. Values are encoded as JSON when the task commits; a value in the store must therefore
-// not be changed in place: Put it again.
+// not be changed in place: Put it again. Text that is not UTF-8 comes back from a restart with U+FFFD in its place. A value that
+// JSON cannot hold (NaN, a channel) is dropped at the commit, and is a failure of the operator: see FailurePolicy.
 type KeyValue[V any] struct {
 	s *engine.KeyValue[V]
 }
@@ -18,7 +22,21 @@ type KeyValue[V any] struct {
 // KeyValueStore makes the store of that name, unique within the operator. It is called in the function given to Process,
 // not later.
 func KeyValueStore[V, Out any](c *Context[Out], name string) *KeyValue[V] {
-	return &KeyValue[V]{engine.NewKeyValue(c.w.task, c.declare(name), stream.JSON[V]())}
+	return &KeyValue[V]{engine.NewKeyValue(c.w.task, c.declare(name), storeCodec[V]{})}
+}
+
+// storeCodec is JSON that takes text as it comes: what strangers have sent must not keep a task from committing.
+type storeCodec[V any] struct{}
+
+// Encode implements stream.Codec.
+func (storeCodec[V]) Encode(v V) ([]byte, error) {
+	return json.Marshal(v, jsontext.AllowInvalidUTF8(true), jsonv1.FormatDurationAsNano(true))
+}
+
+// Decode implements stream.Codec.
+func (storeCodec[V]) Decode(data []byte) (v V, err error) {
+	err = json.Unmarshal(data, &v, jsontext.AllowInvalidUTF8(true), jsonv1.FormatDurationAsNano(true))
+	return v, err
 }
 
 // declare returns the full name of a store and, while Build looks, checks it.
@@ -59,7 +77,7 @@ func WindowStore[V, Out any](c *Context[Out], name string, retention time.Durati
 	if retention <= 0 && c.w.probe != nil {
 		c.w.probe.mistake(callSite(), "WindowStore %s: the retention must be more than zero, got %v", full, retention)
 	}
-	return &Windowed[V]{engine.NewWindow(c.w.task, full, max(int64(retention), 1), stream.JSON[V]())}
+	return &Windowed[V]{engine.NewWindow(c.w.task, full, max(int64(retention), 1), storeCodec[V]{})}
 }
 
 // RowID names one row of a Windowed store.

@@ -48,9 +48,9 @@ func (t *Task) Commit(owner string, force bool) (*Commit, error) {
 		dst = binary.AppendUvarint(dst, uint64(p.Index))
 		dst = appendSeen(dst, &t.inputs[i].seen)
 	}
-	dst, err := t.appendStores(dst, number)
-	if err != nil {
-		return nil, err
+	dst = t.appendStores(dst, number)
+	if t.err != nil {
+		return nil, t.err
 	}
 	messages := t.outbox.messages
 	dst = t.appendOutbox(dst, messages)
@@ -64,7 +64,7 @@ func (t *Task) Commit(owner string, force bool) (*Commit, error) {
 	return &Commit{Number: number, Data: dst, Outbox: outgoing(t.plan, t.ID(), number, messages), Positions: positions}, nil
 }
 
-func (t *Task) appendStores(dst []byte, number uint64) ([]byte, error) {
+func (t *Task) appendStores(dst []byte, number uint64) []byte {
 	dirty := 0
 	for _, s := range t.stores {
 		if s.isDirty() {
@@ -77,13 +77,9 @@ func (t *Task) appendStores(dst []byte, number uint64) ([]byte, error) {
 			continue
 		}
 		dst = appendString(dst, s.Name())
-		var err error
-		if dst, err = s.flush(dst, number); err != nil {
-			t.err = fmt.Errorf("commit store %s: %w", s.Name(), err)
-			return nil, t.err
-		}
+		dst = s.flush(dst, number, func(err error) { t.Fail("store "+s.Name(), err) })
 	}
-	return dst, nil
+	return dst
 }
 
 func (t *Task) appendOutbox(dst []byte, messages []outMessage) []byte {

@@ -11,7 +11,7 @@ type KeyValue[V any] struct {
 	name string
 	rows map[string]*row[V]
 	led  ledger[V]
-	size int
+	dead int // rows in the map whose deletion waits for the next commit
 }
 
 // NewKeyValue returns an empty store and registers it with t under name.
@@ -37,9 +37,9 @@ func (s *KeyValue[V]) Put(key string, value V) {
 		r = &row[V]{key: key}
 		s.rows[key] = r
 	}
-	if !ok || r.dead {
+	if r.dead {
 		r.dead = false
-		s.size++
+		s.dead--
 	}
 	r.value = value
 	s.led.touch(r)
@@ -53,12 +53,12 @@ func (s *KeyValue[V]) Delete(key string) {
 	}
 	var none V
 	r.value, r.dead = none, true
-	s.size--
+	s.dead++
 	s.led.touch(r)
 }
 
 // Len returns the number of keys.
-func (s *KeyValue[V]) Len() int { return s.size }
+func (s *KeyValue[V]) Len() int { return len(s.rows) - s.dead }
 
 // All yields every key and value, in no particular order.
 func (s *KeyValue[V]) All() iter.Seq2[string, V] {
@@ -74,8 +74,10 @@ func (s *KeyValue[V]) All() iter.Seq2[string, V] {
 // Name returns the name of the store.
 func (s *KeyValue[V]) Name() string { return s.name }
 
-func (s *KeyValue[V]) flush(dst []byte, number uint64) ([]byte, error) {
-	return s.led.flush(dst, number, func(r *row[V]) { delete(s.rows, r.key) })
+func (s *KeyValue[V]) flush(dst []byte, number uint64, refused func(error)) []byte {
+	dst = s.led.flush(dst, number, func(r *row[V]) { delete(s.rows, r.key) }, refused)
+	s.dead = 0
+	return dst
 }
 
 func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
@@ -88,14 +90,12 @@ func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
 		if ok {
 			s.led.unlink(r)
 			delete(s.rows, c.key)
-			s.size--
 		}
 		return nil
 	}
 	if !ok {
 		r = &row[V]{key: c.key}
 		s.rows[c.key] = r
-		s.size++
 	}
 	r.value = c.value
 	s.led.link(r, number, c.size)

@@ -34,6 +34,7 @@ type ledger[V any] struct {
 	dirty      []*row[V]
 	head, tail *row[V]
 	live       int // bytes of the rows between head and tail
+	scratch    []byte
 }
 
 // touch marks r for the next commit.
@@ -99,57 +100,54 @@ func (l *ledger[V]) rideAlong(budget int) int {
 	return budget
 }
 
-// flush appends the changes since the last commit and gives the written rows their new home. forget is called for rows
-// whose deletion has been written.
-func (l *ledger[V]) flush(dst []byte, number uint64, forget func(*row[V])) ([]byte, error) {
+// flush appends the changes since the last commit and gives the written rows their new home. forget is called for rows that are
+// gone for good. A value that cannot be encoded is lost: its row is deleted, and refused is told.
+func (l *ledger[V]) flush(dst []byte, number uint64, forget func(*row[V]), refused func(error)) []byte {
 	count := 0
-	for _, r := range l.dirty {
-		if !r.dead || r.home != 0 {
-			count++
-		}
-	}
-	dst = binary.AppendUvarint(dst, uint64(count))
+	body := l.scratch[:0]
 	for _, r := range l.dirty {
 		r.dirty = false
-		var err error
-		if dst, err = l.flushRow(dst, r, number); err != nil {
-			return nil, err
+		if !r.dead {
+			start := len(body)
+			var err error
+			if body, err = l.appendPut(body, r); err == nil {
+				l.link(r, number, len(body)-start)
+				count++
+				continue
+			}
+			body = body[:start]
+			refused(fmt.Errorf("the value of key %q cannot be encoded and is dropped: %w", r.key, err))
+			r.dead = true
 		}
-		if r.dead && forget != nil {
-			forget(r)
+		if r.home != 0 { // else it came and went between two commits, or expired
+			body = appendRowID(append(body, changeDelete), r)
+			l.unlink(r)
+			count++
 		}
+		forget(r)
 	}
 	clear(l.dirty)
 	l.dirty = l.dirty[:0]
-	return dst, nil
+	l.scratch = body
+	return append(binary.AppendUvarint(dst, uint64(count)), body...)
 }
 
-func (l *ledger[V]) flushRow(dst []byte, r *row[V], number uint64) ([]byte, error) {
-	if r.dead && r.home == 0 { // came and went between two commits, or expired
-		return dst, nil
-	}
-	start := len(dst)
-	kind := byte(changePut)
-	if r.dead {
-		kind = changeDelete
-	}
-	dst = append(dst, kind)
+func appendRowID[V any](dst []byte, r *row[V]) []byte {
 	dst = appendString(dst, r.key)
 	dst = binary.AppendVarint(dst, r.at)
-	dst = binary.AppendUvarint(dst, r.seq)
-	if r.dead {
-		l.unlink(r)
+	return binary.AppendUvarint(dst, r.seq)
+}
+
+func (l *ledger[V]) appendPut(dst []byte, r *row[V]) ([]byte, error) {
+	dst = appendRowID(append(dst, changePut), r)
+	if l.codec == nil {
 		return dst, nil
 	}
-	if l.codec != nil {
-		value, err := l.codec.Encode(r.value)
-		if err != nil {
-			return nil, fmt.Errorf("encode the value of key %q: %w", r.key, err)
-		}
-		dst = appendString(dst, value)
+	value, err := l.codec.Encode(r.value)
+	if err != nil {
+		return dst, err
 	}
-	l.link(r, number, len(dst)-start)
-	return dst, nil
+	return appendString(dst, value), nil
 }
 
 // decoded is one change read back from a commit.

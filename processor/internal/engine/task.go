@@ -52,7 +52,7 @@ type Source struct {
 // store is what the task needs of a store or of timers, whatever their types.
 type store interface {
 	Name() string
-	flush(dst []byte, number uint64) ([]byte, error)
+	flush(dst []byte, number uint64, refused func(error)) []byte
 	restore(d *decoder, number uint64) error
 	restored(now int64)
 	advance(now int64)

@@ -74,12 +74,14 @@ func (s *Timers) spent(r *row[timerOp]) {
 	s.led.expire(r)
 }
 
-func (s *Timers) flush(dst []byte, number uint64) ([]byte, error) {
-	return s.led.flush(dst, number, func(r *row[timerOp]) {
-		if id := (timerID{r.key, r.at}); s.set[id] == r {
-			delete(s.set, id)
-		}
-	})
+func (s *Timers) flush(dst []byte, number uint64, refused func(error)) []byte {
+	return s.led.flush(dst, number, s.forget, refused)
+}
+
+func (s *Timers) forget(r *row[timerOp]) {
+	if id := (timerID{r.key, r.at}); s.set[id] == r {
+		delete(s.set, id)
+	}
 }
 
 func (s *Timers) restore(d *decoder, number uint64) error {

@@ -90,12 +90,8 @@ func (s *Window[V]) Remove(id RowID) {
 	}
 	var none V
 	r.value, r.dead = none, true
-	s.size--
 	list := s.keys[id.Key]
-	i := list.search(r.at, r.seq)
-	list.rows = slices.Delete(list.rows, i, i+1)
-	list.values = nil
-	s.dropIfEmpty(id.Key, list)
+	s.take(list, list.search(r.at, r.seq))
 	s.led.touch(r)
 }
 
@@ -256,8 +252,28 @@ func (s *Window[V]) dropIfEmpty(key string, list *rowList[V]) {
 	}
 }
 
-func (s *Window[V]) flush(dst []byte, number uint64) ([]byte, error) {
-	return s.led.flush(dst, number, nil)
+func (s *Window[V]) flush(dst []byte, number uint64, refused func(error)) []byte {
+	return s.led.flush(dst, number, s.forget, refused)
+}
+
+// forget takes a row out that is dead, if it is in still.
+func (s *Window[V]) forget(r *row[V]) {
+	list, ok := s.keys[r.key]
+	if !ok {
+		return
+	}
+	if i := list.search(r.at, r.seq); i < len(list.rows) && list.rows[i] == r {
+		s.take(list, i)
+	}
+}
+
+// take removes the row at i of a list.
+func (s *Window[V]) take(list *rowList[V], i int) {
+	key := list.rows[i].key
+	list.rows = slices.Delete(list.rows, i, i+1)
+	list.values = nil
+	s.size--
+	s.dropIfEmpty(key, list)
 }
 
 func (s *Window[V]) restore(d *decoder, number uint64) error {
