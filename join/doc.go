@@ -44,7 +44,9 @@
 //   - Windows close by event time. On a topic that falls silent they stay open, unless the topology has CloseOnIdle.
 //   - Rows are kept in memory for Before + After + Grace of event time: a join holds rate times that span, of both sides.
 //   - Rows are kept as JSON in the journal. What a type hides from JSON, such as unexported fields, is gone after a restart,
-//     and a value that JSON cannot carry, such as NaN, fails the commit and so stops the app: filter it out before the join.
+//     and a value that JSON cannot carry, such as NaN, is a failure at the commit (see processor.KeyValue) and never a row:
+//     filter it out before the join.
 //   - With OnUpdate a right record makes every left record around it speak again: n left and m right records of one key and
-//     window give up to n + n*m results. The right rows are handed over as views, not as copies.
+//     window give up to n + n*m results. The right rows are handed over as views, not as copies;
+//     one that comes out of order costs a copy of what is kept of its key.
 package join

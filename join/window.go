@@ -41,8 +41,8 @@ type bounds struct {
 // longest is the longest span that a window may cover: sums of spans must stay far from overflow.
 const longest = time.Duration(math.MaxInt64 / 8)
 
-// check returns the bounds of w. What is wrong with it, or with the streams, is reported to their topology; ok is false if there
-// is none.
+// check returns the bounds of w. What is wrong with it, or with the streams, is reported to their topology; ok is false if
+// there is none.
 func check[L, R any](left processor.Upstream[L], right processor.Upstream[R], w Window, verb string) (b bounds, ok bool) {
 	if isZero(left) && isZero(right) {
 		return bounds{}, false
@@ -79,8 +79,8 @@ func check[L, R any](left processor.Upstream[L], right processor.Upstream[R], w 
 	return b, true
 }
 
-// openLeft and openRight are how far stream time may pass a left or right row without closing its window. A window that ends before its row, which
-// a negative bound makes, counts as ending with it: a row that comes in order is never late.
+// openLeft and openRight are how far stream time may pass a left or right row without closing its window. A window that ends
+// before its row, which a negative bound makes, counts as ending with it: a row that comes in order is never late.
 func (b bounds) openLeft() time.Duration  { return max(b.after, 0) + b.grace }
 func (b bounds) openRight() time.Duration { return max(b.before, 0) + b.grace }
 

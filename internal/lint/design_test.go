@@ -125,11 +125,11 @@ func checkGoroutines(t *tree) []finding {
 			if !startsGoroutine(n) {
 				return true
 			}
-			starts[s.path] = n
-			if listed[s.path] == 0 {
+			if starts[s.path] == nil && listed[s.path] == 0 {
 				found = append(found, s.at(n, "starts a goroutine, and the table of goroutines in DESIGN.md does not name the file: add who starts it, who ends it and "+
 					"who waits, or do without"))
 			}
+			starts[s.path] = n
 			return true
 		})
 	}

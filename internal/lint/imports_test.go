@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -34,26 +35,17 @@ var public = []string{"stream", "processor", "processor/processortest", "join", 
 var importTable = []area{
 	{root: "examples", ours: public, theirs: []string{anyModule}},
 	{root: "cmd", ours: public, theirs: []string{anyModule}},
-	{
-		root: "alerting", ours: []string{"processor", "stream"}, theirs: []string{json},
-		oursInTests: []string{"join", "processor/processortest", "embedded", "embedded/embeddedtest", "internal/benchtable"},
-	},
-	{
-		root: "join", ours: []string{"processor", "stream"}, theirs: []string{json},
-		oursInTests: []string{"processor/processortest", "embedded", "embedded/embeddedtest", "internal/benchtable"},
-	},
-	{
-		root: "processor", ours: []string{"stream"}, theirs: []string{zap, json},
-		oursInTests: []string{"embedded", "embedded/embeddedtest", "internal/benchtable"},
-	},
-	{
-		root: "stream", theirs: []string{natsGo, nuid, orbit, zap, json},
-		oursInTests: []string{"embedded", "embedded/embeddedtest", "internal/benchtable"},
-	},
-	{root: "schemas", theirs: []string{natsGo, json, jsonSchema}, oursInTests: []string{"embedded/embeddedtest", "internal/benchtable"}},
-	{root: "embedded", theirs: []string{natsServer, natsGo, zap, sys}, oursInTests: []string{"internal/benchtable"}},
+	{root: "alerting", ours: []string{"processor", "stream"}, oursInTests: []string{"join", "processor/processortest"}, theirs: []string{json}},
+	{root: "join", ours: []string{"processor", "stream"}, oursInTests: []string{"processor/processortest"}, theirs: []string{json}},
+	{root: "processor", ours: []string{"stream"}, theirs: []string{zap, json}},
+	{root: "stream", theirs: []string{natsGo, nuid, orbit, zap, json}},
+	{root: "schemas", theirs: []string{natsGo, json, jsonSchema}},
+	{root: "embedded", theirs: []string{natsServer, natsGo, zap, sys}},
 	{root: "internal"},
 }
+
+// allTests are the folders of this module that every test may import.
+var allTests = []string{"embedded", "embedded/embeddedtest", "internal/benchtable"}
 
 // testModules are there for tests; a library that imports one makes its users link it.
 var testModules = []string{"github.com/stretchr/testify", "go.uber.org/goleak", "pgregory.net/rapid"}
@@ -123,41 +115,28 @@ func (a area) refuses(s *source, importPath string) string {
 }
 
 func (a area) refusesOurs(s *source, dir string) string {
+	if isTestDir(dir) && !s.isTestCode() {
+		return "it serves tests only: import it in _test.go files"
+	}
 	if within(dir, "examples") || within(dir, "cmd") {
 		if sameProgram(s.dir(), dir) {
 			return ""
 		}
 		return "it belongs to another program: what two programs need wants a package of its own"
 	}
-	if within(dir, a.root) && !a.ownTestPackage(s, dir) {
+	if within(dir, a.root) || slices.Contains(a.ours, dir) {
 		return ""
 	}
-	for _, allowed := range a.ours {
-		if dir == allowed {
-			return ""
-		}
-	}
-	if s.isTestCode() {
-		for _, allowed := range append(a.oursInTests, "internal/benchtable") {
-			if dir == allowed || within(dir, a.root) {
-				return ""
-			}
-		}
+	if s.isTestCode() && (slices.Contains(allTests, dir) || slices.Contains(a.oursInTests, dir)) {
+		return ""
 	}
 	switch {
-	case strings.HasSuffix(dir, "test"):
-		return "it serves tests only: import it in _test.go files"
 	case within(dir, "embedded"):
 		return "the server in process is for tests, examples and cmd: take a *nats.Conn or a stream.Client instead"
-	case within(dir, "internal"):
-		return "examples and cmd show what users can do: use public packages"
+	case strings.Contains(dir, "internal/"):
+		return "it is internal to others: use what their public packages offer"
 	}
 	return "imports point down (examples -> join, alerting -> processor -> stream -> nats.go): turn the dependency round, or move what both need down"
-}
-
-// ownTestPackage says whether code of the product imports a test package of its own area.
-func (a area) ownTestPackage(s *source, dir string) bool {
-	return !s.isTestCode() && strings.HasSuffix(dir, "test")
 }
 
 // sameProgram says whether both folders belong to one program, such as examples/healthmonitoring.

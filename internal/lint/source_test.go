@@ -18,7 +18,7 @@ const maxDocLines = 60
 func checkSleeps(t *tree) []finding {
 	var found []finding
 	for _, s := range t.sources {
-		for _, call := range s.calls("time", "Sleep") {
+		for _, call := range s.uses("time", "Sleep") {
 			do := "wait on a timer and on the context"
 			if s.isTestCode() {
 				do = "wait for what is to happen: a channel, or require.Eventually"
@@ -79,7 +79,7 @@ func checkClocks(t *tree) []finding {
 		if s.isTest() || !withinAny(s.dir(), pureTime) {
 			continue
 		}
-		for _, call := range s.calls("time", "Now", "Since", "Until", "After", "AfterFunc", "Tick", "NewTicker", "NewTimer") {
+		for _, call := range s.uses("time", "Now", "Since", "Until", "After", "AfterFunc", "Tick", "NewTicker", "NewTimer") {
 			found = append(found, s.at(call, "time.%s: results here depend on event time only; take the time as a parameter", call.Sel.Name))
 		}
 	}
@@ -127,7 +127,7 @@ func isErrorName(name string) bool {
 	return ok && rest != "" && unicode.IsUpper(rune(rest[0]))
 }
 
-// checkParameters refuses long lists of parameters, and contexts that do not come first.
+// checkParameters refuses long lists of parameters in what is exported, and contexts that do not come first anywhere.
 func checkParameters(t *tree) []finding {
 	const most = 4
 	var found []finding
@@ -151,7 +151,7 @@ func checkParameters(t *tree) []finding {
 					n += max(1, len(field.Names))
 				}
 			}
-			if n > most {
+			if n > most && f.Name.IsExported() {
 				found = append(found, s.at(f.Name, "func %s has %d parameters beside the context: above %d, make them a struct", f.Name.Name, n, most))
 			}
 		}

@@ -22,8 +22,8 @@ func checkTexts(t *tree) []finding {
 	var found []finding
 	for _, name := range names {
 		data := t.texts[name]
-		if bytes.IndexByte(data, 0) >= 0 {
-			continue // not text
+		if isTestdata(name) || bytes.IndexByte(data, 0) >= 0 {
+			continue // recorded input may say anything; the rest is not text
 		}
 		for i, line := range bytes.Split(data, []byte("\n")) {
 			if m := machinePaths.FindSubmatch(line); m != nil {

@@ -17,6 +17,7 @@ import (
 	"go/token"
 	"io/fs"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -48,8 +49,8 @@ type finding struct {
 
 func (f finding) String() string { return f.place + ": " + f.text }
 
-// load reads all files below the root of fsys: folders whose names begin with a dot are the tools', except .ci, and testdata
-// holds what is wrong on purpose.
+// load reads all files below the root of fsys. Folders whose names begin with a dot are the tools', except .ci. Go files below
+// testdata are data, as they are to the go command.
 func load(fsys fs.FS) (*tree, error) {
 	t := &tree{fset: token.NewFileSet(), texts: make(map[string][]byte)}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -57,8 +58,7 @@ func load(fsys fs.FS) (*tree, error) {
 			return err
 		}
 		if d.IsDir() {
-			base := path.Base(name)
-			if base == "testdata" || (strings.HasPrefix(base, ".") && base != "." && base != ".ci") {
+			if base := path.Base(name); strings.HasPrefix(base, ".") && base != "." && base != ".ci" {
 				return fs.SkipDir
 			}
 			return nil
@@ -71,7 +71,7 @@ func load(fsys fs.FS) (*tree, error) {
 			return err
 		}
 		t.texts[name] = data
-		if !strings.HasSuffix(name, ".go") {
+		if !strings.HasSuffix(name, ".go") || isTestdata(name) {
 			return nil
 		}
 		file, err := parser.ParseFile(t.fset, name, data, parser.ParseComments|parser.SkipObjectResolution)
@@ -96,8 +96,14 @@ func (s *source) isTest() bool { return strings.HasSuffix(s.path, "_test.go") }
 
 // isTestCode says whether the file serves tests: it is one, or belongs to a package such as embeddedtest that exists for them.
 func (s *source) isTestCode() bool {
-	return s.isTest() || strings.HasSuffix(path.Base(s.dir()), "test")
+	return s.isTest() || isTestDir(s.dir())
 }
+
+// isTestDir says whether a folder holds a package for tests: processor/processortest beside processor.
+func isTestDir(dir string) bool { return path.Base(dir) == path.Base(path.Dir(dir))+"test" }
+
+// isTestdata says whether a file lies below a folder called testdata.
+func isTestdata(name string) bool { return slices.Contains(strings.Split(name, "/"), "testdata") }
 
 // isProgram says whether the file belongs to a program, whose identifiers nobody can import.
 func (s *source) isProgram() bool { return s.ast.Name.Name == "main" }
@@ -121,8 +127,8 @@ func (s *source) alias(importPath string) (string, bool) {
 	return "", false
 }
 
-// calls gives every call of a function of an imported package, such as time.Sleep.
-func (s *source) calls(importPath string, functions ...string) []*ast.SelectorExpr {
+// uses gives every use of a function of an imported package, such as time.Sleep.
+func (s *source) uses(importPath string, functions ...string) []*ast.SelectorExpr {
 	name, ok := s.alias(importPath)
 	if !ok {
 		return nil
@@ -136,10 +142,8 @@ func (s *source) calls(importPath string, functions ...string) []*ast.SelectorEx
 		if x, ok := sel.X.(*ast.Ident); !ok || x.Name != name {
 			return true
 		}
-		for _, f := range functions {
-			if sel.Sel.Name == f {
-				found = append(found, sel)
-			}
+		if slices.Contains(functions, sel.Sel.Name) {
+			found = append(found, sel)
 		}
 		return true
 	})
@@ -154,10 +158,5 @@ func within(dir, root string) bool { return dir == root || strings.HasPrefix(dir
 
 // withinAny says whether it lies within one of them.
 func withinAny(dir string, roots []string) bool {
-	for _, root := range roots {
-		if within(dir, root) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(roots, func(root string) bool { return within(dir, root) })
 }
