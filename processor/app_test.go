@@ -262,3 +262,92 @@ func TestTopicWithOtherPartitionsIsRefused(t *testing.T) {
 	var mismatch *stream.TopicMismatchError
 	require.ErrorAs(t, err, &mismatch)
 }
+
+// numbers squares what comes in; its results are remembered by the server for no longer than window.
+func numbers(t *testing.T, window time.Duration) (in, out stream.Topic[int], topology *processor.Topology) {
+	t.Helper()
+	in = stream.Topic[int]{Name: "numbers"}
+	out = stream.Topic[int]{Name: "squares", DuplicateWindow: window}
+	b := processor.NewBuilder("square")
+	processor.Map(processor.From(b, in), func(n int) int { return n * n }).To(out)
+	topology, err := b.Build()
+	require.NoError(t, err)
+	return in, out, topology
+}
+
+// TestTakeOverAfterTheDuplicateWindow has an app taken over whose last records were delivered, but not noted as such, after the
+// server has forgotten their ids: the new owner must look at what the topic holds, and send nothing twice.
+func TestTakeOverAfterTheDuplicateWindow(t *testing.T) {
+	client := newClient(t)
+	const window = 200 * time.Millisecond
+	in, out, topology := numbers(t, window)
+	stale, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- newApp(t, client, topology, false).Run(stale) }()
+	produce(t, client, in, stream.ProducerRecord[int]{Key: "a", Value: 3}, stream.ProducerRecord[int]{Key: "b", Value: 4})
+	count := func() uint64 {
+		offsets, err := client.Offsets(t.Context(), out.Spec())
+		if err != nil {
+			return 0
+		}
+		return offsets[0].Records
+	}
+	require.Eventually(t, func() bool { return count() == 2 }, 30*time.Second, 5*time.Millisecond)
+	<-time.After(2 * window) // the server's memory is what this test is about
+	_, _, topology = numbers(t, window)
+	core, logs := observer.New(zap.InfoLevel)
+	heir := processor.NewApp(client, topology, processor.Config{Bounded: true, Logger: zap.New(core)})
+	require.NoError(t, heir.Run(t.Context()))
+	require.NotEmpty(t, logs.FilterMessage("redelivering the records of a commit").All())
+	require.EqualValues(t, 2, count())
+	produce(t, client, in, stream.ProducerRecord[int]{Key: "c", Value: 5})
+	require.ErrorIs(t, <-ended, stream.ErrFenced)
+	cancel()
+}
+
+// TestCloseOnIdleFollowsTheClock gives an operator that waits for a time one record and nothing more: the time must come.
+func TestCloseOnIdleFollowsTheClock(t *testing.T) {
+	client := newClient(t)
+	in := stream.Topic[int]{Name: "once"}
+	out := stream.Topic[string]{Name: "fired"}
+	b := processor.NewBuilder("idle")
+	b.CloseOnIdle(50 * time.Millisecond)
+	processor.Process(processor.From(b, in), "wait", func(c *processor.Context[string]) processor.Handler[int] {
+		return processor.Handler[int]{
+			Record: func(r processor.Record[int]) error { return c.Schedule(r.Key, r.Time.Add(100*time.Millisecond)) },
+			Timer: func(tm processor.Timer) error {
+				c.Forward(processor.Record[string]{Key: tm.Key, Value: tm.Key, Time: tm.At})
+				return nil
+			},
+		}
+	}).To(out)
+	topology, err := b.Build()
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- newApp(t, client, topology, false).Run(ctx) }()
+	produce(t, client, in, stream.ProducerRecord[int]{Key: "k", Value: 1})
+	require.Eventually(t, func() bool {
+		offsets, err := client.Offsets(t.Context(), out.Spec())
+		return err == nil && offsets[0].Records == 1
+	}, 30*time.Second, 10*time.Millisecond)
+	cancel()
+	require.NoError(t, <-ended)
+}
+
+// TestRepartitionTopicsAreEmptied makes sure that what has been processed does not pile up between sub-topologies.
+func TestRepartitionTopicsAreEmptied(t *testing.T) {
+	client := newClient(t)
+	produce(t, client, lines, textLines(2000)...)
+	require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+	offsets, err := client.Offsets(t.Context(), stream.TopicSpec{Name: "wordcount-by-word", Partitions: 4})
+	require.NoError(t, err)
+	stored, left := uint64(0), uint64(0)
+	for _, o := range offsets {
+		stored += o.Next - 1
+		left += o.Records
+	}
+	require.Positive(t, stored)
+	require.Zero(t, left)
+	checkCounts(t, client, 2000)
+}
