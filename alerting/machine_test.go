@@ -18,10 +18,10 @@ func at(seconds int) time.Time { return time.Unix(1_700_000_000+int64(seconds), 
 
 // run steps a machine with one sample every step seconds and returns the change after each.
 func run(when alerting.Condition, hold time.Duration, step int, values ...float64) []alerting.State {
-	var m alerting.Machine
+	m := alerting.Machine{When: when, For: hold}
 	changes := make([]alerting.State, len(values))
 	for i, v := range values {
-		changes[i] = m.Step(at(i*step), v, when, hold)
+		changes[i] = m.Step(at(i*step), v)
 	}
 	return changes
 }
@@ -77,9 +77,9 @@ func TestMachineEqualsItsDefinition(t *testing.T) {
 			now += rapid.IntRange(1, 3).Draw(t, "gap")
 			times[i] = now
 		}
-		var m alerting.Machine
+		m := alerting.Machine{When: when, For: hold}
 		for i := range values {
-			change := m.Step(at(times[i]), values[i], when, hold)
+			change := m.Step(at(times[i]), values[i])
 			state, since := judge(times[:i+1], values[:i+1], threshold, clear, hold)
 			before, _ := judge(times[:i], values[:i], threshold, clear, hold)
 			require.Equal(t, state, m.State)

@@ -115,8 +115,9 @@ func (t *threshold[V]) judge(state keyState, r processor.Record[V], value float6
 	if state.Alarm != nil {
 		e = *state.Alarm
 	}
+	e.When, e.For = t.rule.When, t.rule.For
 	since := e.Since
-	change := e.Step(r.Time, value, t.rule.When, t.rule.For)
+	change := e.Step(r.Time, value)
 	if state.Alarm == nil && e.State != Inactive {
 		since = e.Since
 		context, err := t.context(r)

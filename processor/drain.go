@@ -50,13 +50,15 @@ func survey(ctx context.Context, runners []*runner) (worked uint64, idle bool, e
 	for _, r := range runners {
 		var rest bool
 		var failed error
-		if err := r.do(ctx, func() { rest, failed = r.idle(ctx) }); err != nil {
+		if err := r.do(ctx, func() {
+			rest, failed = r.idle(ctx)
+			worked += r.worked
+		}); err != nil {
 			return 0, false, err
 		}
 		if failed != nil {
 			return 0, false, failed
 		}
-		worked += r.worked
 		idle = idle && rest
 	}
 	return worked, idle, nil
