@@ -35,8 +35,7 @@ type committer struct {
 
 	heard     time.Time // when the journal last confirmed that it is ours
 	positions []engine.Position
-	stored    time.Time // when the durables last followed
-	behind    bool      // the durables have not followed the last commit
+	behind    bool // the durables have not followed the last commit
 }
 
 // job is one commit, and where the journal may be trimmed to by then.

@@ -17,11 +17,28 @@ const (
 	maxDepth = 128
 	// maxExponent bounds the exponents of numbers: a validator that computes exactly would need as many digits.
 	maxExponent = 400
+	// maxDigits bounds the length of numbers: exact arithmetic takes the square of it.
+	maxDigits = 1000
 )
 
+// reader is a decoder to be used again.
+type reader struct {
+	buf bytes.Buffer
+	dec jsontext.Decoder
+}
+
+// reset makes it read data, in place.
+func (r *reader) reset(data []byte) *jsontext.Decoder {
+	r.buf = *bytes.NewBuffer(data)
+	r.dec.Reset(&r.buf)
+	return &r.dec
+}
+
 // parseDocument decodes a document into what the validator takes: maps, slices, strings, numbers as they were written.
-func parseDocument(data []byte) (any, error) {
-	d := jsontext.NewDecoder(bytes.NewReader(data))
+func parseDocument(data []byte) (any, error) { return new(reader).parse(data) }
+
+func (r *reader) parse(data []byte) (any, error) {
+	d := r.reset(data)
 	v, err := parseValue(d)
 	if err != nil {
 		return nil, describe(err)
@@ -98,6 +115,9 @@ func parseArray(d *jsontext.Decoder) (any, error) {
 
 // parseNumber keeps a number as it was written, if a float64 can hold something like it.
 func parseNumber(s string) (any, error) {
+	if len(s) > maxDigits {
+		return nil, fmt.Errorf("the number %.40s... has more than %d digits", s, maxDigits)
+	}
 	if _, err := strconv.ParseFloat(s, 64); err != nil {
 		return nil, fmt.Errorf("the number %.40s is too large", s)
 	}

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"path"
 	"strings"
+	"sync"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
@@ -23,6 +26,10 @@ const scheme = "file:///"
 type Schema struct {
 	name     string
 	compiled *jsonschema.Schema
+	// quick says yes to most valid documents at once, if planned.
+	quick   *plan
+	planned bool
+	readers sync.Pool // of *reader
 }
 
 // Builtin returns one of the schemas that come with Rossby: "metric", "syslog", "alarm" or "rules". The error for another
@@ -35,7 +42,8 @@ func Builtin(name string) (*Schema, error) {
 	return Load(builtin, file)
 }
 
-// Load compiles the schema in a file of fsys. It may refer to other files of fsys by their names. The error is a *SchemaError.
+// Load compiles the schema in a file of fsys. It may refer to other files of fsys by their names, also where $id gives it an
+// address: what has an address in the same folder is looked for beside it. The error is a *SchemaError.
 func Load(fsys fs.FS, name string) (*Schema, error) {
 	data, err := fs.ReadFile(fsys, name)
 	if err != nil {
@@ -54,17 +62,25 @@ func compile(name string, data []byte, fsys fs.FS) (s *Schema, err error) {
 			s, err = nil, &SchemaError{File: name, Err: fmt.Errorf("%v", p)}
 		}
 	}()
-	if _, err := parseDocument(data); err != nil { // before the library sees it: it has no bounds
+	text, err := parseDocument(data) // before the library sees it: it has no bounds
+	if err != nil {
 		return nil, &SchemaError{File: name, Err: err}
+	}
+	refs := references{fsys: fsys, dir: path.Dir(name)}
+	if object, ok := text.(map[string]any); ok {
+		if id, ok := object["$id"].(string); ok {
+			refs.base = id[:strings.LastIndexByte(id, '/')+1]
+		}
 	}
 	c := jsonschema.NewCompiler()
 	c.Draft = jsonschema.Draft2020
 	c.AssertFormat = true
-	c.LoadURL = func(url string) (io.ReadCloser, error) { return open(fsys, url) }
-	if err := c.AddResource(scheme+name, bytes.NewReader(data)); err != nil {
+	c.LoadURL = refs.open
+	address := addressOf(name)
+	if err := c.AddResource(address, bytes.NewReader(data)); err != nil {
 		return nil, &SchemaError{File: name, Err: err}
 	}
-	compiled, err := c.Compile(scheme + name)
+	compiled, err := c.Compile(address)
 	if err != nil {
 		var schemaErr *jsonschema.SchemaError
 		if errors.As(err, &schemaErr) {
@@ -72,23 +88,58 @@ func compile(name string, data []byte, fsys fs.FS) (s *Schema, err error) {
 		}
 		return nil, &SchemaError{File: name, Err: err}
 	}
-	return &Schema{name: strings.TrimSuffix(path.Base(name), ".json"), compiled: compiled}, nil
+	bare, err := jsonschema.CompileString("bare.json", "{}")
+	if err != nil {
+		return nil, &SchemaError{File: name, Err: err}
+	}
+	s = &Schema{name: strings.TrimSuffix(path.Base(name), ".json"), compiled: compiled}
+	s.quick, s.planned = planFor(compiled, bare)
+	s.readers.New = func() any { return new(reader) }
+	return s, nil
 }
 
-// open finds what a $ref names in the same folder, and nowhere else.
-func open(fsys fs.FS, url string) (io.ReadCloser, error) {
-	file, ok := strings.CutPrefix(url, scheme)
-	if !ok || fsys == nil {
-		return nil, fmt.Errorf("it refers to %s, which is not fetched: put the definition into the file, or into one of the same folder", url)
+// addressOf makes an address of a file's name, whatever characters it has.
+func addressOf(name string) string {
+	return (&url.URL{Scheme: "file", Path: path.Join("/", name)}).String()
+}
+
+// references finds what a $ref names in the file system of the schema, and nowhere else.
+type references struct {
+	fsys fs.FS
+	dir  string // of the schema
+	base string // the address that its $id gives this folder, if any
+}
+
+func (r references) open(address string) (io.ReadCloser, error) {
+	file, ok := r.file(address)
+	if !ok {
+		return nil, fmt.Errorf("it refers to %s, which is not fetched: put the definition into the file, or into one beside it", address)
 	}
-	data, err := fs.ReadFile(fsys, file)
+	data, err := fs.ReadFile(r.fsys, file)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := parseDocument(data); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return io.NopCloser(bytes.NewReader(data)), nil
+}
+
+// file is the name of the file that an address means.
+func (r references) file(address string) (string, bool) {
+	if r.fsys == nil {
+		return "", false
+	}
+	if rest, ok := strings.CutPrefix(address, r.base); ok && r.base != "" {
+		name, err := url.PathUnescape(rest)
+		return path.Join(r.dir, name), err == nil
+	}
+	rest, ok := strings.CutPrefix(address, scheme)
+	if !ok {
+		return "", false
+	}
+	name, err := url.PathUnescape(rest)
+	return name, err == nil
 }
 
 // Name returns the name of the schema: that of its file, without the ending.
@@ -97,11 +148,28 @@ func (s *Schema) Name() string { return s.name }
 // Validate checks a document. The error is a *ValidationError that says which fields break which rules, or says why the document
 // is not JSON that can be looked at.
 func (s *Schema) Validate(data []byte) error {
-	v, err := parseDocument(data)
+	r := s.readers.Get().(*reader)
+	defer func() {
+		r.reset(nil) // holds on to nobody's bytes
+		s.readers.Put(r)
+	}()
+	if s.planned && s.accepts(r.reset(data)) {
+		return nil
+	}
+	v, err := r.parse(data)
 	if err != nil {
 		return fmt.Errorf("schemas: not a valid %s: %w", s.name, err)
 	}
 	return s.validate(v)
+}
+
+// accepts says yes at once, or that it does not know.
+func (s *Schema) accepts(d *jsontext.Decoder) bool {
+	if !s.quick.accepts(d) {
+		return false
+	}
+	_, err := d.ReadToken()
+	return errors.Is(err, io.EOF)
 }
 
 func (s *Schema) validate(v any) (err error) {
@@ -115,9 +183,5 @@ func (s *Schema) validate(v any) (err error) {
 	if !errors.As(err, &invalid) {
 		return err
 	}
-	e := &ValidationError{Schema: s.name, Breaches: breaches(invalid)}
-	if n := len(e.Breaches); n > maxBreaches {
-		e.Breaches, e.More = e.Breaches[:maxBreaches], n-maxBreaches
-	}
-	return e
+	return newValidationError(s.name, invalid)
 }

@@ -1,14 +1,17 @@
 package schemas_test
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
+	"unicode/utf8"
 
-	"github.com/santhosh-tekuri/jsonschema/v5"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rossby-streams/rossby/schemas"
@@ -125,6 +128,117 @@ func TestFilesMayReferToOneAnother(t *testing.T) {
 	require.ErrorContains(t, s.Validate([]byte(`{"price":"free"}`)), "/price: expected number")
 }
 
+func TestFilesMayReferToOneAnotherByTheirAddresses(t *testing.T) {
+	files := fstest.MapFS{
+		"v1/order.json":   {Data: []byte(`{"$id":"https://example.com/s/order.json","properties":{"price":{"$ref":"a price.json"}}}`)},
+		"v1/a price.json": {Data: []byte(`{"$id":"https://example.com/s/a%20price.json","type":"number"}`)},
+		"v1/far.json":     {Data: []byte(`{"$id":"https://example.com/s/far.json","$ref":"https://example.com/other/x.json"}`)},
+		"v1/up.json":      {Data: []byte(`{"$id":"https://example.com/s/up.json","$ref":"../up.json"}`)},
+		"v1/gone.json":    {Data: []byte(`{"$id":"https://example.com/s/gone.json","$ref":"none.json"}`)},
+	}
+	s, err := schemas.Load(files, "v1/order.json")
+	require.NoError(t, err)
+	require.ErrorContains(t, s.Validate([]byte(`{"price":"free"}`)), "/price: expected number")
+	for name, want := range map[string]string{"far": "is not fetched", "up": "is not fetched", "gone": "v1/none.json"} {
+		_, err = schemas.Load(files, "v1/"+name+".json")
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestNamesOfFilesMayHaveAnyCharacters(t *testing.T) {
+	for _, name := range []string{"a b.json", "a#b.json", "a%zz.json", "%41.json", "a?b.json", "\u00fc.json", `C:\x\y.json`, "../x.json", "/x.json", "x"} {
+		s, err := schemas.Parse(name, []byte(`{"$ref":"#/$defs/a","$defs":{"a":{"type":"string"}}}`))
+		require.NoError(t, err, name)
+		require.NoError(t, s.Validate([]byte(`"x"`)))
+		require.Error(t, s.Validate([]byte(`1`)))
+		_, err = schemas.Parse(name, []byte(`{"type":"strin"}`))
+		require.ErrorContains(t, err, name)
+	}
+}
+
+func TestErrorsAreShortSafeAndInOrder(t *testing.T) {
+	long := strings.Repeat("\u00e9", 1<<19)
+	s, err := schemas.Parse("s.json", []byte(`{"properties":{"t":{"format":"date-time"},"a b/c":{"type":"string"}},"patternProperties":{"^x":{"type":"null"}},`+
+		`"items":{"type":"string"}}`))
+	require.NoError(t, err)
+
+	err = s.Validate([]byte(`{"t":"` + long + `","x` + long + `":1}`))
+	require.Less(t, len(err.Error()), 2000)
+	require.True(t, utf8.ValidString(err.Error()))
+
+	var invalid *schemas.ValidationError
+	require.ErrorAs(t, s.Validate([]byte(`{"a b/c":1}`)), &invalid)
+	require.Equal(t, "/a b~1c", invalid.Breaches[0].Field, "a JSON pointer, not part of an address")
+
+	err = s.Validate([]byte(`{"x\u001b[31m\u0085":1}`))
+	require.NotContains(t, err.Error(), "\x1b", "nothing that a terminal obeys")
+
+	doc := []byte(`{"x1":1,"x2":1,"x3":1,"x4":1,"x5":1,"x6":1,"x7":1,"x8":1,"x9":1,"x0":1,"xa":1,"xb":1}`)
+	first := s.Validate(doc).Error()
+	for range 20 {
+		require.EqualError(t, s.Validate(doc), first)
+	}
+	require.ErrorAs(t, s.Validate([]byte("["+strings.Repeat("1,", 11)+`""]`)), &invalid)
+	require.Equal(t, "/9", invalid.Breaches[9].Field, "indexes in the order of their values")
+	require.Equal(t, 1, invalid.More)
+}
+
+func TestNumbersKeepTheirDigitsAndCannotExhaustAnybody(t *testing.T) {
+	s, err := schemas.Parse("s.json", []byte(`{"type":"integer","maximum":9007199254740993}`))
+	require.NoError(t, err)
+	require.NoError(t, s.Validate([]byte(`9007199254740993`)))
+	require.ErrorContains(t, s.Validate([]byte(`9007199254740994`)), "must be <= ")
+	require.NoError(t, s.Validate([]byte(`-1.50e1`)))
+	require.ErrorContains(t, s.Validate([]byte("0."+strings.Repeat("7", 1<<20))), "more than 1000 digits")
+	require.ErrorContains(t, s.Validate([]byte(strings.Repeat("7", 1<<20))), "more than 1000 digits")
+	require.ErrorContains(t, s.Validate([]byte(`1e401`)), "too large")
+	require.ErrorContains(t, s.Validate([]byte(`1e-401`)), "exponent")
+	require.ErrorContains(t, s.Validate([]byte(`1e99999999999999999999`)), "too large")
+}
+
+func TestSchemasServeManyAtOnce(t *testing.T) {
+	s, err := schemas.Builtin("metric")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 200 {
+				assert.NoError(t, s.Validate([]byte(goodMetric)))
+				assert.Error(t, s.Validate([]byte(`{"host":1}`)))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestEveryFieldOfTheBuiltinsIsDescribed(t *testing.T) {
+	var look func(where string, v any) int
+	look = func(where string, v any) int {
+		object, ok := v.(map[string]any)
+		if !ok {
+			return 0
+		}
+		n := 0
+		fields, _ := object["properties"].(map[string]any)
+		for name, field := range fields {
+			n++
+			require.NotEmpty(t, field.(map[string]any)["description"], "%s/%s", where, name)
+		}
+		for name, inner := range object {
+			n += look(where+"/"+name, inner)
+		}
+		return n
+	}
+	for _, name := range []string{"metric", "syslog", "alarm", "rules"} {
+		text, err := os.ReadFile(name + ".json")
+		require.NoError(t, err)
+		var schema map[string]any
+		require.NoError(t, json.Unmarshal(text, &schema))
+		require.Equal(t, "https://rossby.dev/schemas/"+name+".json", schema["$id"])
+		require.GreaterOrEqual(t, look(name, schema), 5)
+	}
+}
+
 type metric struct {
 	Host  string    `json:"host"`
 	Name  string    `json:"name"`
@@ -185,29 +299,4 @@ func FuzzParse(f *testing.F) {
 			_ = s.Validate([]byte(goodMetric))
 		}
 	})
-}
-
-// BenchmarkValidate compares validation with the bare library on the same decoded document.
-func BenchmarkValidate(b *testing.B) {
-	s, err := schemas.Builtin("metric")
-	require.NoError(b, err)
-	c := schemas.Codec[metric](s)
-	b.Run("codec", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			_, err = c.Decode([]byte(goodMetric))
-		}
-	})
-	text, err := os.ReadFile("metric.json")
-	require.NoError(b, err)
-	bare, err := jsonschema.CompileString("metric.json", string(text))
-	require.NoError(b, err)
-	b.Run("bare library, decoded before", func(b *testing.B) {
-		doc := map[string]any{"host": "web-1", "name": "cpu_percent", "value": 81.5, "unit": "percent", "time": "2026-03-01T12:00:00Z"}
-		b.ReportAllocs()
-		for b.Loop() {
-			err = bare.Validate(doc)
-		}
-	})
-	require.NoError(b, err)
 }

@@ -39,7 +39,7 @@ var importTable = []area{
 	{root: "join", ours: []string{"processor", "stream"}, oursInTests: []string{"processor/processortest"}, theirs: []string{json}},
 	{root: "processor", ours: []string{"stream"}, theirs: []string{zap, json}},
 	{root: "stream", theirs: []string{natsGo, nuid, orbit, zap, json}},
-	{root: "schemas", theirs: []string{natsGo, json, jsonSchema}},
+	{root: "schemas", theirs: []string{json, jsonSchema}},
 	{root: "embedded", theirs: []string{natsServer, natsGo, zap, sys}},
 	{root: "internal"},
 }

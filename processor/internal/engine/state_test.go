@@ -144,10 +144,7 @@ func (m *machine) check(t require.TestingT) {
 				rows = append(rows, fmt.Sprintf("%d %s", id.At, v))
 			}
 			require.Equal(t, want, rows)
-			var values []string
-			for _, v := range m.win.Rows(key, span[0], span[1]) {
-				values = append(values, v)
-			}
+			values := m.win.Rows(key, span[0], span[1])
 			require.Len(t, values, len(want))
 			for i, v := range values {
 				require.Contains(t, want[i], v)
