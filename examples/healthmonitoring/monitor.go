@@ -51,7 +51,7 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() {
-		m.printer.consumer.Close()
+		m.printer.close()
 		err = errors.Join(err, m.intake.close(out))
 	}()
 	m.app = processor.NewApp(c.client, topology, processor.Config{Bounded: o.exit})
