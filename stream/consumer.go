@@ -15,8 +15,12 @@ const (
 	// ackWait is long: a record is never delivered again because a reader is
 	// slow, only because it has gone.
 	ackWait = 24 * time.Hour
-	// bufferRecords is how many records of a partition wait for Poll at most.
+	// bufferRecords is how many records of a partition wait for Poll, chunkRecords
+	// how many one Poll returns at most. The bytes are for large records.
 	bufferRecords = 4096
+	bufferBytes   = 16 << 20
+	chunkRecords  = 512
+	chunkBytes    = 1 << 20
 )
 
 // Position is where a consumer group begins that has no committed offset.
@@ -37,8 +41,15 @@ type ConsumerConfig struct {
 	// Start is where a group without a position begins. Default: Earliest.
 	Start Position
 	// MaxPollRecords is how many records Poll returns at most: 1 lets Commit
-	// follow every record. 0: all that have arrived.
+	// confirm each record by itself. 0, or more than 512: 512.
 	MaxPollRecords int
+}
+
+func chunkLimit(maxPoll int) int {
+	if maxPoll == 0 {
+		return chunkRecords
+	}
+	return min(maxPoll, chunkRecords)
 }
 
 // Record is one record of a topic.
@@ -72,7 +83,7 @@ type Consumer[V any] struct {
 	spec  TopicSpec
 	group string
 	codec Codec[V]
-	limit int // of records per Poll; 0: none
+	limit int // of records per Poll
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -80,6 +91,7 @@ type Consumer[V any] struct {
 	mu     sync.Mutex
 	ready  chan struct{} // has a token when there may be something to poll
 	parts  []*consumerPart[V]
+	turn   int   // the partition that Poll looks at first
 	err    error // nothing more can be read
 	closed bool
 }
@@ -87,12 +99,26 @@ type Consumer[V any] struct {
 // consumerPart is one partition of a Consumer. Its fields are guarded by the
 // Consumer's mutex.
 type consumerPart[V any] struct {
-	buf    []Record[V]
-	acks   []ackAt       // per record of buf
-	room   chan struct{} // closed when Poll has made room
-	polled ackAt         // of the last record returned by Poll
-	acked  uint64        // committed offset: the last one that needs no redelivery
-	epoch  int           // attachments so far
+	chunks   []chunk[V]    // what waits for Poll, oldest first
+	buffered int           // records in chunks
+	bytes    int           // of the values in them
+	room     chan struct{} // closed when Poll has made room
+	polled   ackAt         // of the last record returned by Poll
+	acked    uint64        // committed offset: the last one that needs no redelivery
+	epoch    int           // attachments so far
+
+	// filling is the chunk that grows; it belongs to the feed's goroutine.
+	filling []Record[V]
+	reply   string // of its last record
+	size    int    // of the values in it
+}
+
+// chunk is what one Poll returns: records change hands together, without a copy
+// and without a lock for each.
+type chunk[V any] struct {
+	records []Record[V]
+	last    ackAt
+	bytes   int
 }
 
 // ackAt is how to acknowledge an offset.
@@ -115,28 +141,38 @@ func NewConsumer[V any](ctx context.Context, c *Client, topic Topic[V], cfg Cons
 		return nil, fmt.Errorf("stream: ConsumerConfig.Start is %d, not Earliest or Latest", cfg.Start)
 	}
 	if cfg.MaxPollRecords < 0 {
-		return nil, fmt.Errorf("stream: ConsumerConfig.MaxPollRecords is %d, not a number of records (or 0 for all)", cfg.MaxPollRecords)
+		return nil, fmt.Errorf("stream: ConsumerConfig.MaxPollRecords is %d, not a number of records (or 0 for 512)", cfg.MaxPollRecords)
 	}
 	run, cancel := context.WithCancel(context.Background())
 	k := &Consumer[V]{
 		c: c, topic: topic, spec: spec, group: cfg.Group, codec: topic.codec(),
-		limit:  cfg.MaxPollRecords,
+		limit:  chunkLimit(cfg.MaxPollRecords),
 		cancel: cancel,
 		ready:  make(chan struct{}, 1),
 		parts:  make([]*consumerPart[V], spec.Partitions),
 	}
-	var feeds []*feed
-	for p := range k.parts {
+	feeds := make([]*feed, spec.Partitions)
+	parts := make([]int, spec.Partitions)
+	for p := range parts {
+		parts[p] = p
 		k.parts[p] = &consumerPart[V]{room: make(chan struct{})}
+	}
+	err := inParallel(parts, func(p int) error {
 		f, err := k.open(ctx, run, p, cfg.Start)
 		if err != nil {
-			cancel()
-			for _, f := range feeds {
+			return fmt.Errorf("stream: consume topic %q partition %d as group %q: %w", spec.Name, p, cfg.Group, err)
+		}
+		feeds[p] = f
+		return nil
+	})
+	if err != nil {
+		cancel()
+		for _, f := range feeds {
+			if f != nil {
 				f.close()
 			}
-			return nil, fmt.Errorf("stream: consume topic %q partition %d as group %q: %w", spec.Name, p, cfg.Group, err)
 		}
-		feeds = append(feeds, f)
+		return nil, err
 	}
 	for _, f := range feeds {
 		k.wg.Go(func() {
@@ -172,15 +208,19 @@ func (k *Consumer[V]) open(ctx, run context.Context, p int, start Position) (*fe
 	f.errs.busy = func() error {
 		return &GroupBusyError{Topic: k.spec.Name, Partition: p, Group: k.group}
 	}
+	checked := true
 	f.attach = func(ctx context.Context, _ uint64) (string, error) {
 		k.mu.Lock()
 		next := part.acked + 1
 		part.epoch++
 		k.mu.Unlock()
-		// Creating it anew is for a durable that somebody has deleted meanwhile.
-		if _, _, err := k.c.openGroup(ctx, k.spec, k.group, p); err != nil {
-			return "", err
+		if !checked {
+			// Somebody may have deleted the durable meanwhile.
+			if _, _, err := k.c.openGroup(ctx, k.spec, k.group, p); err != nil {
+				return "", err
+			}
 		}
+		checked = false
 		if err := k.c.resetGroup(ctx, k.spec, k.group, p, next); err != nil {
 			return "", err
 		}
@@ -188,8 +228,15 @@ func (k *Consumer[V]) open(ctx, run context.Context, p int, start Position) (*fe
 	}
 	f.skipped = func(m *nats.Msg, pos position) { k.again(part, m, pos) }
 	f.handle = func(m *nats.Msg, pos position) bool {
-		return k.put(run, part, k.record(p, prefix, m, pos), ackAt{offset: pos.stream, reply: m.Reply})
+		part.filling = append(part.filling, k.record(p, prefix, m, pos))
+		part.reply = m.Reply
+		part.size += len(m.Data)
+		if len(part.filling) < k.limit && part.size < chunkBytes {
+			return true
+		}
+		return k.put(run, part)
 	}
+	f.idle = func() bool { return k.put(run, part) }
 	return f, f.open(ctx)
 }
 
@@ -214,10 +261,14 @@ func (k *Consumer[V]) record(p, prefix int, m *nats.Msg, pos position) Record[V]
 	return r
 }
 
-// put hands a record to Poll and blocks while there is no room.
-func (k *Consumer[V]) put(run context.Context, part *consumerPart[V], r Record[V], a ackAt) bool {
+// put hands the growing chunk to Poll and blocks while there is no room.
+func (k *Consumer[V]) put(run context.Context, part *consumerPart[V]) bool {
+	n := len(part.filling)
+	if n == 0 {
+		return true
+	}
 	k.mu.Lock()
-	for len(part.buf) >= bufferRecords {
+	for part.buffered >= bufferRecords || part.bytes >= bufferBytes {
 		room := part.room
 		k.mu.Unlock()
 		select {
@@ -227,10 +278,12 @@ func (k *Consumer[V]) put(run context.Context, part *consumerPart[V], r Record[V
 		}
 		k.mu.Lock()
 	}
-	a.epoch = part.epoch
-	part.buf = append(part.buf, r)
-	part.acks = append(part.acks, a)
+	last := ackAt{offset: part.filling[n-1].Offset, reply: part.reply, epoch: part.epoch}
+	part.chunks = append(part.chunks, chunk[V]{records: part.filling, last: last, bytes: part.size})
+	part.buffered += n
+	part.bytes += part.size
 	k.mu.Unlock()
+	part.filling, part.size = make([]Record[V], 0, min(2*n, k.limit)), 0
 	k.wake()
 	return true
 }
@@ -244,9 +297,9 @@ func (k *Consumer[V]) again(part *consumerPart[V], m *nats.Msg, pos position) {
 		part.polled.reply, part.polled.epoch = m.Reply, part.epoch
 		return
 	}
-	for i := range part.acks {
-		if part.acks[i].offset == pos.stream {
-			part.acks[i].reply, part.acks[i].epoch = m.Reply, part.epoch
+	for i := range part.chunks {
+		if last := &part.chunks[i].last; last.offset == pos.stream {
+			last.reply, last.epoch = m.Reply, part.epoch
 			return
 		}
 	}
@@ -268,10 +321,11 @@ func (k *Consumer[V]) fail(err error) {
 	k.wake()
 }
 
-// Poll returns what has arrived, at least one record, and waits for it until ctx
-// ends. Records of a partition come in order and without a hole. Once nothing
-// more can be read, and all that had arrived has been returned, it gives the
-// reason: *OffsetGoneError, *TopicNotFoundError, *GroupBusyError, ErrClosed.
+// Poll returns records that have arrived, at least one, and waits for them until
+// ctx ends. They are of one partition, in order and without a hole; partitions
+// take turns. Once nothing more can be read, and all that had arrived has been
+// returned, it gives the reason: *OffsetGoneError, *TopicNotFoundError,
+// *GroupBusyError, ErrClosed.
 func (k *Consumer[V]) Poll(ctx context.Context) ([]Record[V], error) {
 	for {
 		out, err := k.take()
@@ -292,66 +346,23 @@ func (k *Consumer[V]) take() ([]Record[V], error) {
 	if k.closed {
 		return nil, ErrClosed
 	}
-	if k.limit > 0 {
-		return k.takeSome()
-	}
-	n, only := 0, -1
-	for p, part := range k.parts {
-		if len(part.buf) > 0 {
-			only = p
-			if n > 0 {
-				only = -1
-			}
-			n += len(part.buf)
-		}
-	}
-	if n == 0 {
-		return nil, k.err
-	}
-	var out []Record[V]
-	if only < 0 {
-		out = make([]Record[V], 0, n)
-	}
-	for p, part := range k.parts {
-		if len(part.buf) == 0 {
+	for range k.parts {
+		part := k.parts[k.turn]
+		k.turn = (k.turn + 1) % len(k.parts)
+		if len(part.chunks) == 0 {
 			continue
 		}
-		part.polled = part.acks[len(part.acks)-1]
-		part.acks = part.acks[:0]
-		if p == only {
-			// Nothing to join: the records change hands without a copy.
-			out = part.buf
-			part.buf = make([]Record[V], 0, min(2*len(out), bufferRecords))
-		} else {
-			out = append(out, part.buf...)
-			clear(part.buf)
-			part.buf = part.buf[:0]
-		}
+		c := part.chunks[0]
+		part.chunks[0] = chunk[V]{} // its records are the caller's now
+		part.chunks = part.chunks[1:]
+		part.buffered -= len(c.records)
+		part.bytes -= c.bytes
+		part.polled = c.last
 		close(part.room)
 		part.room = make(chan struct{})
+		return c.records, nil
 	}
-	return out, nil
-}
-
-// takeSome is take within the limit: partition after partition.
-func (k *Consumer[V]) takeSome() ([]Record[V], error) {
-	var out []Record[V]
-	for _, part := range k.parts {
-		n := min(len(part.buf), k.limit-len(out))
-		if n == 0 {
-			continue
-		}
-		out = append(out, part.buf[:n]...)
-		part.polled = part.acks[n-1]
-		part.buf, part.acks = part.buf[n:], part.acks[n:]
-		close(part.room)
-		part.room = make(chan struct{})
-	}
-	if len(out) == 0 {
-		return nil, k.err
-	}
-	k.wake() // there may be more
-	return out, nil
+	return nil, k.err
 }
 
 // Commit makes the positions behind everything that Poll has returned the
@@ -424,7 +435,7 @@ func (k *Consumer[V]) CaughtUp(ctx context.Context) (bool, error) {
 	for p, part := range k.parts {
 		k.mu.Lock()
 		at := max(part.polled.offset, part.acked)
-		waiting, err := len(part.buf) > 0, k.err
+		waiting, err := part.buffered > 0, k.err
 		k.mu.Unlock()
 		if err != nil {
 			return false, err

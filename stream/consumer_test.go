@@ -170,6 +170,60 @@ func TestConsumerConfigMistakes(t *testing.T) {
 	require.ErrorAs(t, err, &bad)
 }
 
+// With one record per poll, a commit confirms exactly that record.
+func TestMaxPollRecords(t *testing.T) {
+	ctx := testContext(t)
+	c := newClient(t)
+	topic := stream.Topic[string]{Name: "numbers", Codec: stream.String()}
+	createTopic(t, c, topic.Spec())
+	var out []stream.Outgoing
+	for i := range 1000 {
+		out = append(out, stream.Outgoing{Topic: topic.Spec(), Key: "k", Data: []byte(strconv.Itoa(i))})
+	}
+	require.NoError(t, c.Publish(ctx, out))
+	for _, limit := range []int{1, 7, 0, 10_000} {
+		k := newConsumer(t, c, topic, stream.ConsumerConfig{Group: fmt.Sprint("g", limit), MaxPollRecords: limit})
+		for n := 0; n < 1000; {
+			records, err := k.Poll(ctx)
+			require.NoError(t, err)
+			if limit > 0 {
+				require.LessOrEqual(t, len(records), limit)
+			}
+			for _, r := range records {
+				require.Equal(t, strconv.Itoa(n), r.Value)
+				n++
+			}
+			if limit == 1 && n%100 == 0 {
+				require.NoError(t, k.Commit(ctx))
+				committed, err := c.Committed(ctx, topic.Spec(), "g1")
+				require.NoError(t, err)
+				require.Equal(t, stream.GroupOffset{Next: uint64(n + 1), Lag: uint64(1000 - n)}, committed[0])
+			}
+		}
+	}
+	_, err := stream.NewConsumer(ctx, c, topic, stream.ConsumerConfig{Group: "g", MaxPollRecords: -1})
+	require.ErrorContains(t, err, "MaxPollRecords")
+}
+
+// Large records are bounded by their bytes on both ways and still come through.
+func TestLargeRecords(t *testing.T) {
+	ctx := testContext(t)
+	c := newClient(t)
+	topic := stream.Topic[[]byte]{Name: "large", Codec: stream.Bytes()}
+	createTopic(t, c, topic.Spec())
+	p := newProducer(t, c, topic, stream.ProducerConfig{})
+	value := make([]byte, 900<<10)
+	for i := range 60 {
+		value[0] = byte(i)
+		require.NoError(t, p.Send(ctx, stream.ProducerRecord[[]byte]{Key: "k", Value: append([]byte(nil), value...)}))
+	}
+	require.NoError(t, p.Flush(ctx))
+	for i, r := range pollN(t, newConsumer(t, c, topic, stream.ConsumerConfig{Group: "g"}), 60) {
+		require.Len(t, r.Value, len(value))
+		require.Equal(t, byte(i), r.Value[0])
+	}
+}
+
 // The server is restarted under a consumer that commits now and then: it sees
 // every record once and in order, and its commits hold.
 func TestConsumerAcrossServerRestarts(t *testing.T) {

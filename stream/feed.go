@@ -44,6 +44,9 @@ type feed struct {
 	attach func(ctx context.Context, next uint64) (consumer string, err error)
 	// handle takes a message. false: the feed ends.
 	handle func(m *nats.Msg, p position) bool
+	// idle, if set, is called before the feed waits or attaches anew. false: it
+	// ends.
+	idle func() bool
 	// skipped, if set, sees deliveries at or before the last one handed over.
 	skipped func(m *nats.Msg, p position)
 	// ephemeral consumers are deleted when the feed leaves them.
@@ -194,6 +197,9 @@ func (f *feed) run(ctx context.Context) error {
 		if ctx.Err() != nil || err == nil {
 			return nil
 		}
+		if f.idle != nil && !f.idle() {
+			return nil
+		}
 		if !errors.Is(err, errBroken) {
 			return err
 		}
@@ -219,6 +225,9 @@ func (f *feed) deliver(ctx context.Context) error {
 		select {
 		case m = <-f.ch: // the usual case, without the price of the full select
 		default:
+			if f.idle != nil && !f.idle() {
+				return nil
+			}
 			idle.Reset(silenceLimit)
 			select {
 			case m = <-f.ch:
@@ -293,7 +302,11 @@ func (f *feed) take(ctx context.Context, m *nats.Msg) (bool, error) {
 	}
 	f.seen = p.consumer
 	f.owed--
-	f.size = (7*f.size + len(m.Data) + len(m.Subject) + 64) / 8
+	n := len(m.Data) + len(m.Subject) + 64
+	if f.size == 0 {
+		f.size = n
+	}
+	f.size = (7*f.size + n) / 8
 	if p.stream <= f.last {
 		if f.skipped != nil {
 			f.skipped(m, p)

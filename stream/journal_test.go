@@ -230,7 +230,8 @@ func TestLostAcknowledgement(t *testing.T) {
 	}
 }
 
-// An owner whose connection is cut again and again appends every entry once.
+// An owner that loses its connection, and with it an answer, after every entry
+// appends each once.
 func TestAppendUnderConstantCuts(t *testing.T) {
 	ctx := testContext(t)
 	s := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
@@ -238,32 +239,34 @@ func TestAppendUnderConstantCuts(t *testing.T) {
 	require.NoError(t, err)
 	p := startProxy(t, at.Host)
 	j, _ := openJournal(t, ctx, clientOf(t, p.connect(t)))
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		tick := time.NewTicker(15 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				p.loseAnswers()
-				p.cut()
-			}
-		}
-	}()
-	for i := range 60 {
-		data := bytes.Repeat(fmt.Appendf(nil, "%04d", i), 1+i*1000)
-		_, err := j.Append(ctx, data)
-		require.NoError(t, err)
+	js, err := jetstream.New(embeddedtest.ConnectTo(t, s))
+	require.NoError(t, err)
+	backing, err := js.Stream(ctx, "j")
+	require.NoError(t, err)
+	const entries = 6
+	entry := func(i int) []byte { return bytes.Repeat(fmt.Appendf(nil, "%04d", i), 1+i*40_000) }
+	for i := range entries {
+		before := j.Head()
+		appended := make(chan error, 1)
+		p.loseAnswers()
+		go func() {
+			_, err := j.Append(ctx, entry(i))
+			appended <- err
+		}()
+		// Cut it as soon as the entry is stored, then once more while its owner
+		// is finding out.
+		require.Eventually(t, func() bool {
+			info, err := backing.Info(ctx)
+			return err == nil && info.State.LastSeq > before
+		}, patience, time.Millisecond)
+		p.cut()
+		p.cut()
+		require.NoError(t, <-appended)
 	}
-	close(stop)
-	<-stopped
-	_, entries := openJournal(t, ctx, clientOf(t, embeddedtest.ConnectTo(t, s)))
-	require.Len(t, entries, 60)
-	for i, e := range entries {
-		require.Equal(t, bytes.Repeat(fmt.Appendf(nil, "%04d", i), 1+i*1000), e.Data)
+	_, got := openJournal(t, ctx, clientOf(t, embeddedtest.ConnectTo(t, s)))
+	require.Len(t, got, entries)
+	for i, e := range got {
+		require.Equal(t, entry(i), e.Data)
 	}
 }
 

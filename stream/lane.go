@@ -22,6 +22,8 @@ const (
 	// maxProbes how often in vain before the session counts as lost.
 	probeAfter = time.Second
 	maxProbes  = 4
+	// windowBytes bounds what is in flight where messages are large.
+	windowBytes = 8 << 20
 	// flow asks the server for an acknowledgement every so many messages; it may
 	// choose a smaller number, up to 500.
 	flow = "500"
@@ -56,6 +58,7 @@ type lane struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed at the next progress
 	queue    []outMsg      // not acknowledged yet, oldest first
+	bytes    int           // of the data in queue
 	base     uint64        // number of the first in queue, counted from 0
 	sess     *session      // nil: none is open
 	errs     []error       // of messages that were given up
@@ -91,7 +94,7 @@ func (c *Client) newLane(acks *ackRouter, spec TopicSpec, part, window int) *lan
 // says that nothing follows, which spares a message.
 func (l *lane) add(ctx context.Context, m outMsg, last bool) error {
 	l.mu.Lock()
-	for len(l.queue) >= l.window {
+	for len(l.queue) >= l.window || l.bytes >= windowBytes {
 		if err := l.await(ctx); err != nil {
 			l.mu.Unlock()
 			return err
@@ -99,6 +102,7 @@ func (l *lane) add(ctx context.Context, m outMsg, last bool) error {
 	}
 	defer l.mu.Unlock()
 	l.queue = append(l.queue, m)
+	l.bytes += len(m.data)
 	if l.retryAt.IsZero() && (l.sess == nil || !l.sess.closing) {
 		l.transmit(&l.queue[len(l.queue)-1], last)
 	}
@@ -138,7 +142,7 @@ func (l *lane) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drop()
-	l.queue = nil
+	l.queue, l.bytes = nil, 0
 }
 
 // await releases the lock until something changes, a timer is due or ctx ends.
@@ -324,6 +328,9 @@ func (l *lane) resend() {
 // advance takes the first n messages off the queue.
 func (l *lane) advance(n int) {
 	if n > 0 {
+		for i := range n {
+			l.bytes -= len(l.queue[i].data)
+		}
 		clear(l.queue[:n]) // release what they refer to
 		l.queue = l.queue[n:]
 		l.base += uint64(n)

@@ -30,7 +30,12 @@ func testContext(t testing.TB) context.Context {
 
 // reconnecting makes connections survive restarts of the server quickly.
 func reconnecting() []nats.Option {
-	return []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond)}
+	return []nats.Option{
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(10 * time.Millisecond),
+		// Tests break connections; the library would print each.
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	}
 }
 
 func newClient(t testing.TB) *stream.Client {
