@@ -129,8 +129,7 @@ func TestBadInput(t *testing.T) {
 			require.Contains(t, o.stderr, c.want)
 			require.NotContains(t, o.stderr, "goroutine ")
 			require.NotContains(t, o.stderr, "secret")
-			last := strings.Split(strings.TrimSpace(o.stderr), "\n")
-			require.Contains(t, last[len(last)-1], "healthmonitoring: ")
+			require.Regexp(t, `^healthmonitoring: [^\n]+\n$`, o.stderr, "one line")
 		})
 	}
 }

@@ -43,8 +43,8 @@ Usage: healthmonitoring [flags]
 func parseOptions(args []string, stderr io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("healthmonitoring", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	f.Usage = func() { fmt.Fprint(stderr, usage); f.PrintDefaults() }
+	f.SetOutput(io.Discard) // what is wrong is said once, in one line
+	f.Usage = func() {}
 	f.StringVar(&o.data, "data", "", "keep all data in this `folder`, and go on from it after a restart (default: in memory)")
 	f.StringVar(&o.nats, "nats", "", "connect to the NATS server at this `URL` instead of starting one (tls:// for TLS)")
 	f.StringVar(&o.creds, "creds", "", "credentials `file` for -nats")
@@ -60,9 +60,12 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.exit, "exit", false, "with a replay: exit when all of it is processed")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprint(stderr, usage)
+			f.SetOutput(stderr)
+			f.PrintDefaults()
 			return o, err
 		}
-		return o, fmt.Errorf("%w: %w", errUsage, err)
+		return o, fmt.Errorf("%w: %w (-help lists the flags)", errUsage, err)
 	}
 	return o, o.check(f.Args())
 }
