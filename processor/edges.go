@@ -48,7 +48,7 @@ func bindTopic[V any](w *wiring, n *node[V], topic stream.Topic[V]) {
 			if err != nil {
 				return 0, fmt.Errorf("decode the value: %w", err)
 			}
-			at, err := eventTime(raw, value, topic.Time)
+			at, err := topic.EventTime(value, raw.Headers, raw.Stored)
 			if err != nil {
 				return 0, err
 			}
@@ -66,21 +66,6 @@ func recoverInto(err *error) {
 	if p := recover(); p != nil {
 		*err = &PanicError{Value: p, Stack: debug.Stack()}
 	}
-}
-
-// eventTime is the time that the producer has set, or else that of the value, or else that of storing.
-func eventTime[V any](raw *engine.Raw, value V, extract func(V) time.Time) (time.Time, error) {
-	if header := raw.Headers.Get(stream.TimeHeader); header != "" {
-		at, err := time.Parse(time.RFC3339Nano, header)
-		if err != nil {
-			return at, fmt.Errorf("the header %s: %w", stream.TimeHeader, err)
-		}
-		return at, nil
-	}
-	if extract != nil {
-		return extract(value), nil
-	}
-	return raw.Stored, nil
 }
 
 // userHeaders leaves out what belongs to the message that carried the record and not to the record itself: a message id or
