@@ -40,6 +40,9 @@ type Context[Out any] struct {
 // unique in the topology; state is kept under it, so renaming it loses the state.
 func Process[In, Out any](in Upstream[In], name string, make func(*Context[Out]) Handler[In]) Stream[Out] {
 	s := in.AsStream()
+	if s.n == nil {
+		return Stream[Out]{}
+	}
 	at := callSite()
 	out := derive[Out](s.b, kindProcess, name, at, s.n.vertex)
 	if !legalName.MatchString(name) {

@@ -6,7 +6,8 @@ import (
 )
 
 // Stream is a flow of records of one type. It is a description: nothing runs until an App runs the topology. Operations
-// that keep the type are methods; those that change it are functions (Map, FlatMap, KeyBy, Process).
+// that keep the type are methods; those that change it are functions (Map, FlatMap, KeyBy, Process). The zero Stream is part of
+// no topology: operations on it do nothing and give zero Streams.
 type Stream[V any] struct {
 	b *Builder
 	n *node[V]
@@ -87,6 +88,9 @@ func From[V any](b *Builder, topic stream.Topic[V]) Stream[V] {
 
 // Filter keeps the records whose value pleases keep.
 func (s Stream[V]) Filter(keep func(V) bool) Stream[V] {
+	if s.n == nil {
+		return s
+	}
 	out := derive[V](s.b, kindFilter, "", callSite(), s.n.vertex)
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
 		next, op := out.n.wire(w), out.n.operator(w)
@@ -101,6 +105,9 @@ func (s Stream[V]) Filter(keep func(V) bool) Stream[V] {
 
 // Peek calls look with every record and passes it on. It must not change what the record refers to.
 func (s Stream[V]) Peek(look func(Record[V])) Stream[V] {
+	if s.n == nil {
+		return s
+	}
 	out := derive[V](s.b, kindPeek, "", callSite(), s.n.vertex)
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
 		next, op := out.n.wire(w), out.n.operator(w)
@@ -116,6 +123,9 @@ func (s Stream[V]) Peek(look func(Record[V])) Stream[V] {
 
 // Merge brings streams of one type together. Records of one task are processed in the order of their event time.
 func (s Stream[V]) Merge(others ...Stream[V]) Stream[V] {
+	if s.n == nil {
+		return s
+	}
 	at := callSite()
 	all := append([]Stream[V]{s}, others...)
 	parents := make([]*vertex, 0, len(all))
@@ -136,6 +146,9 @@ func (s Stream[V]) Merge(others ...Stream[V]) Stream[V] {
 // To writes the records to a topic, in partitions by their key. Every record has an identity there, so that what a crash
 // makes the app send again is stored once. A topic whose Time is nil gets the event time in a header.
 func (s Stream[V]) To(topic stream.Topic[V]) {
+	if s.n == nil {
+		return
+	}
 	at := callSite()
 	v := s.b.add(&vertex{kind: kindSink, name: topic.Name, at: at, parents: []*vertex{s.n.vertex}, topic: topic.Spec()})
 	if err := v.topic.Validate(); err != nil {

@@ -10,6 +10,9 @@ import (
 // Map changes the value of every record; key, time, headers and window stay.
 func Map[V, O any](in Upstream[V], change func(V) O) Stream[O] {
 	s := in.AsStream()
+	if s.n == nil {
+		return Stream[O]{}
+	}
 	out := derive[O](s.b, kindMap, "", callSite(), s.n.vertex)
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
 		next, op := out.n.wire(w), out.n.operator(w)
@@ -29,6 +32,9 @@ func Map[V, O any](in Upstream[V], change func(V) O) Stream[O] {
 // FlatMap replaces every record by any number of records, none included, with the same key, time, headers and window.
 func FlatMap[V, O any](in Upstream[V], expand func(V) []O) Stream[O] {
 	s := in.AsStream()
+	if s.n == nil {
+		return Stream[O]{}
+	}
 	out := derive[O](s.b, kindFlatMap, "", callSite(), s.n.vertex)
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
 		next, op := out.n.wire(w), out.n.operator(w)
@@ -55,6 +61,9 @@ var errNoKey = errors.New("the record has no key, and this operator needs one")
 // The records of one old key keep their order if they get one new key; between old keys there is none.
 func KeyBy[V any](in Upstream[V], name string, key func(V) string) Stream[V] {
 	s := in.AsStream()
+	if s.n == nil {
+		return s
+	}
 	at := callSite()
 	from := s.b.add(&vertex{kind: kindKeyBy, name: name, at: at, parents: []*vertex{s.n.vertex}})
 	if !legalName.MatchString(name) {

@@ -207,3 +207,19 @@ func TestBuildReportsEveryMistake(t *testing.T) {
 	_, err = processor.NewBuilder("empty").Build()
 	require.ErrorContains(t, err, "reads no topic")
 }
+
+func TestZeroStreamsDoNothing(t *testing.T) {
+	var zero processor.Stream[line]
+	one := zero.Filter(func(line) bool { return true }).Peek(func(processor.Record[line]) {}).Merge(zero)
+	one.To(lines)
+	require.Equal(t, zero, one)
+	require.Equal(t, zero, processor.KeyBy(one, "k", func(l line) string { return l.Text }))
+	two := processor.Map(zero, func(l line) string { return l.Text })
+	three := processor.FlatMap(two, strings.Fields)
+	require.Equal(t, processor.Stream[int]{}, processor.Process(three, "count", countWords))
+	processor.Mistake(zero, "nobody hears of it")
+	b := processor.NewBuilder("meeting")
+	processor.From(b, lines).Merge(zero)
+	_, err := b.Build()
+	require.ErrorContains(t, err, "zero Stream")
+}

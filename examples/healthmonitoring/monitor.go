@@ -25,7 +25,7 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	t := newTopics(schemas)
+	t := newTopics(schemas, !o.replays())
 	topology, err := pipeline(t, rules)
 	if err != nil {
 		return err

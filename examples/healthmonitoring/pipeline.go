@@ -38,13 +38,21 @@ type late struct {
 
 const partitions = 4
 
-func newTopics(s *schemaSet) topics {
+// keepLive is how long metrics and log lines are kept when they come in live. Recorded input is kept for ever: a replay that was
+// interrupted finds out from it where to go on.
+const keepLive = 24 * time.Hour
+
+func newTopics(s *schemaSet, live bool) topics {
+	keep := time.Duration(0)
+	if live {
+		keep = keepLive
+	}
 	return topics{
 		metrics: stream.Topic[health.Metric]{
-			Name: "metrics", Partitions: partitions, Codec: s.metric, Time: func(m health.Metric) time.Time { return m.Time },
+			Name: "metrics", Partitions: partitions, MaxAge: keep, Codec: s.metric, Time: func(m health.Metric) time.Time { return m.Time },
 		},
 		syslogs: stream.Topic[health.Syslog]{
-			Name: "syslogs", Partitions: partitions, Codec: s.syslog, Time: func(l health.Syslog) time.Time { return l.Time },
+			Name: "syslogs", Partitions: partitions, MaxAge: keep, Codec: s.syslog, Time: func(l health.Syslog) time.Time { return l.Time },
 		},
 		alarms: stream.Topic[alerting.Alarm]{
 			Name: "alarms", Partitions: partitions, Time: func(a alerting.Alarm) time.Time { return a.At },
