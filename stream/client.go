@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -152,6 +153,9 @@ func (b *backoff) wait(ctx context.Context) error {
 	}
 }
 
+// noPeers is JSClusterNoPeersErrF of the server, for which the client library has no name.
+const noPeers jetstream.ErrorCode = 10005
+
 // retryable says whether asking the server again may help. What JetStream
 // answers with code 5xx, and silence, are states that pass; a request that it
 // calls wrong stays wrong.
@@ -166,6 +170,9 @@ func retryable(err error) bool {
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
+		if api.ErrorCode == noPeers { // a 400, although an offline peer comes back; too few servers stay too few
+			return strings.Contains(api.Description, "peer offline")
+		}
 		return api.Code >= 500 && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
 	}
 	return true // no responders, timeouts, lost connections
@@ -191,12 +198,35 @@ func (c *Client) ask(ctx context.Context, fn func(ctx context.Context) error) er
 // streamInfo asks for the state of a backing stream.
 func (c *Client) streamInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
 	var info *jetstream.StreamInfo
-	err := c.ask(ctx, func(ctx context.Context) error {
-		s, err := c.js.Stream(ctx, name)
-		if err == nil {
-			info = s.CachedInfo()
-		}
+	err := c.ask(ctx, func(ctx context.Context) (err error) {
+		info, err = c.leaderInfo(ctx, name)
 		return err
 	})
 	return info, err
+}
+
+// errNoLeader says that the state of a stream was told by a server that may not have all of it.
+var errNoLeader = errors.New("the stream has no leader at the moment")
+
+// leaderInfo makes one request for the state of a backing stream. While there is no leader, and for ten seconds after it was
+// started, a server answers from what it has itself, which may be nothing at all (nats-server 2.15.2): such an answer is
+// errNoLeader, which passes.
+func (c *Client) leaderInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+	s, err := c.js.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	info := s.CachedInfo()
+	if !fromLeader(info.Cluster) {
+		return nil, fmt.Errorf("stream %s: %w", name, errNoLeader)
+	}
+	return info, nil
+}
+
+// fromLeader says whether the leader gave the answer: a server does not list itself among the replicas.
+func fromLeader(cluster *jetstream.ClusterInfo) bool {
+	if cluster == nil {
+		return true
+	}
+	return cluster.Leader != "" && !slices.ContainsFunc(cluster.Replicas, func(p *jetstream.PeerInfo) bool { return p.Name == cluster.Leader })
 }
