@@ -140,3 +140,14 @@ func TestTopologyOfAJoin(t *testing.T) {
 `, build(0).String())
 	build(2)
 }
+
+func TestBuildReportsOuterJoinsThatMakeNoSense(t *testing.T) {
+	b := processor.NewBuilder("bad")
+	l, r := processor.From(b, sides[0]), processor.From(b, sides[1])
+	join.Left[string, string, string](l, r, join.Window{Name: "w"}, nil).To(sink)
+	requireMistake(t, b, "Left w: the joiner is nil")
+	b = processor.NewBuilder("bad")
+	l, r = processor.From(b, sides[0]), processor.From(b, sides[1])
+	join.Absence(l, r, join.Window{Name: "w", Emit: join.OnUpdate}, func(l string) string { return l }).To(sink)
+	requireMistake(t, b, "Absence w: what is absent is known when the window has closed")
+}

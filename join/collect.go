@@ -60,7 +60,7 @@ func (j *collect[L, R, V]) record(rec processor.Record[side[L, R]]) error {
 }
 
 func (j *collect[L, R, V]) takeLeft(rec *processor.Record[side[L, R]]) error {
-	l := row[L]{rec.Value.left, rec.Headers}
+	l := row[L]{Value: rec.Value.left, Headers: rec.Headers}
 	if j.emit == OnUpdate {
 		j.left.Add(rec.Key, rec.Time, l)
 		return j.forward(processor.RowID{Key: rec.Key, At: rec.Time}, &l)

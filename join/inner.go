@@ -58,7 +58,7 @@ func (j *inner[L, R, V]) record(rec processor.Record[side[L, R]]) error {
 
 func (j *inner[L, R, V]) takeLeft(rec *processor.Record[side[L, R]]) error {
 	var failed error
-	l := row[L]{rec.Value.left, rec.Headers}
+	l := row[L]{Value: rec.Value.left, Headers: rec.Headers}
 	for id, r := range j.right.Range(rec.Key, rec.Time.Add(-j.b.before), rec.Time.Add(j.b.after)) {
 		failed = errors.Join(failed, j.match(processor.RowID{Key: rec.Key, At: rec.Time}, &l, id.At, r))
 	}
