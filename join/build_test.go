@@ -151,3 +151,16 @@ func TestBuildReportsOuterJoinsThatMakeNoSense(t *testing.T) {
 	join.Absence(l, r, join.Window{Name: "w", Emit: join.OnUpdate}, func(l string) string { return l }).To(sink)
 	requireMistake(t, b, "Absence w: what is absent is known when the window has closed")
 }
+
+func TestBuildReportsAsOfThatMakesNoSense(t *testing.T) {
+	joiner := func(l string, _ *string) string { return l }
+	for want, w := range map[string]join.Window{
+		"it looks back only":        {Name: "w", Before: 1, After: 1},
+		"AsOf w: it looks back":     {Name: "w", Within: 1},
+		"AsOf w: what was the late": {Name: "w", Before: 1, Emit: join.OnUpdate},
+	} {
+		b := processor.NewBuilder("bad")
+		join.AsOf(processor.From(b, sides[0]), processor.From(b, sides[1]), w, joiner).To(sink)
+		requireMistake(t, b, want)
+	}
+}

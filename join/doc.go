@@ -25,6 +25,8 @@
 //	                  (OnUpdate: at once); Outer for both sides
 //	Absence           for each left record without a partner, when   the left's
 //	                  its window has closed
+//	AsOf              for each left record once, with the latest     the left's
+//	                  right one not later than it
 //	Collect OnUpdate  for each left record at once, and again for  the left's
 //	                  each right one that comes into its window
 //	Collect OnClose   for each left record once, when its window   the left's
@@ -54,7 +56,6 @@
 //   - Rows are kept as JSON in the journal. What a type hides from JSON, such as unexported fields, is gone after a restart,
 //     and a value that JSON cannot carry, such as NaN, is a failure at the commit (see processor.KeyValue) and never a row:
 //     filter it out before the join.
-//   - With OnUpdate a right record makes every left record around it speak again: n left and m right records of one key and
-//     window give up to n + n*m results. The right rows are handed over as views, not as copies;
-//     one that comes out of order costs a copy of what is kept of its key.
+//   - With Collect OnUpdate n left and m right records of one key and window give up to n + n*m results. The right rows are views,
+//     not copies; one that comes out of order costs a copy of what is kept of its key.
 package join

@@ -60,6 +60,7 @@ const (
 	outerOnClose
 	outerOnUpdate
 	absence
+	asOf
 )
 
 // bench is one join of strings, run by hand.
@@ -99,6 +100,8 @@ func newBench(t *testing.T, v verb, w join.Window, partitions int) *bench {
 		fallthrough
 	case outerOnClose:
 		out = join.Outer(l, r, w, func(l, r *string) string { return pair(orNull(l), orNull(r)) })
+	case asOf:
+		out = join.AsOf(l, r, w, func(l string, r *string) string { return pair(l, orNull(r)) })
 	case absence:
 		out = join.Absence(l, r, w, func(l string) string { return pair(l, "null") })
 	}

@@ -79,6 +79,10 @@ func (m rules) collect(p *part, l event) {
 	for _, r := range p.byTime(func(r event) bool { return m.meet(l, r) }) {
 		values = append(values, r.value)
 	}
+	if m.verb == asOf {
+		m.emit(p, l, pair(l.value, append([]string{"null"}, values...)[len(values)]), l.time)
+		return
+	}
 	m.emit(p, l, gather(l.value, values), l.time)
 }
 
@@ -93,7 +97,7 @@ func (m rules) advance(p *part, now int) {
 	})
 	for _, l := range due {
 		p.closed[l.value] = true
-		if m.verb == collectOnClose {
+		if m.verb == collectOnClose || m.verb == asOf {
 			m.collect(p, l)
 		}
 	}
@@ -109,7 +113,7 @@ func (m rules) known(e event) int {
 }
 
 func (m rules) speaksOf(e event) bool {
-	return m.verb >= leftOnClose && e.kind == "left" || e.kind == "right" && (m.verb == outerOnClose || m.verb == outerOnUpdate)
+	return m.verb >= leftOnClose && m.verb <= absence && e.kind == "left" || e.kind == "right" && (m.verb == outerOnClose || m.verb == outerOnUpdate)
 }
 
 // tell emits the records without partner whose windows have closed.
@@ -153,7 +157,7 @@ func (m rules) step(p *part, e event) {
 		}
 		p.told[l.value], p.told[r.value] = true, true
 		switch {
-		case m.verb == inner || m.verb >= leftOnClose && m.verb != absence:
+		case m.verb == inner || m.verb >= leftOnClose && m.verb < absence:
 			m.emit(p, l, pair(l.value, r.value), max(l.time, r.time))
 		case m.verb == collectOnUpdate && e.kind == "right" && !p.closed[l.value]:
 			m.collect(p, l)
@@ -218,6 +222,9 @@ func (m rules) run(t *testing.T, history []event) (results, late []string) {
 
 func drawRules(rt *rapid.T, v verb) rules {
 	before := rapid.IntRange(-10, 25).Draw(rt, "before")
+	if v == asOf {
+		return rules{verb: v, before: max(before, 0), grace: rapid.IntRange(0, 15).Draw(rt, "grace"), partitions: rapid.IntRange(1, 2).Draw(rt, "partitions")}
+	}
 	return rules{
 		verb: v, before: before, after: rapid.IntRange(max(-10, -before), 25).Draw(rt, "after"),
 		grace: rapid.IntRange(0, 15).Draw(rt, "grace"), partitions: rapid.IntRange(1, 2).Draw(rt, "partitions"),
@@ -264,6 +271,7 @@ func TestLeftOnCloseEqualsItsModel(t *testing.T)     { testModel(t, leftOnClose)
 func TestLeftOnUpdateEqualsItsModel(t *testing.T)    { testModel(t, leftOnUpdate) }
 func TestOuterOnCloseEqualsItsModel(t *testing.T)    { testModel(t, outerOnClose) }
 func TestOuterOnUpdateEqualsItsModel(t *testing.T)   { testModel(t, outerOnUpdate) }
+func TestAsOfEqualsItsModel(t *testing.T)            { testModel(t, asOf) }
 func TestAbsenceEqualsItsModel(t *testing.T)         { testModel(t, absence) }
 
 // TestOnUpdateEndsWithWhatOnCloseSays needs no model: the last thing said of each left record is the complete one, and the
