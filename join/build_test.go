@@ -164,3 +164,17 @@ func TestBuildReportsAsOfThatMakesNoSense(t *testing.T) {
 		requireMistake(t, b, want)
 	}
 }
+
+func TestBuildReportsLimitsThatMakeNoSense(t *testing.T) {
+	joiner := func(l string, _ join.Some[string]) string { return l }
+	for want, limit := range map[string]join.Limit[string]{
+		"a limit must be zero or more": {Rows: -1},
+		"got 0 rows and -1 bytes":      {Bytes: -1},
+		"needs the Size of a right":    {Bytes: 1},
+	} {
+		b := processor.NewBuilder("bad")
+		spec := join.Collecting[string]{Window: join.Window{Name: "w"}, Limit: limit}
+		join.CollectUpTo(processor.From(b, sides[0]), processor.From(b, sides[1]), spec, joiner).To(sink)
+		requireMistake(t, b, want)
+	}
+}

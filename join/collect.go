@@ -14,7 +14,7 @@ import (
 // that comes into its window later, and none when the window closes. Results have the left record's key, time, headers and
 // window: key and time name the left record that a result speaks of, and the latest one is the most complete.
 //
-// The slice that joiner gets is never nil. It may be kept, but not changed. Both streams must have the same number of
+// The slice that joiner gets is never nil. It may be kept, but not changed; CollectUpTo bounds it. Both streams must have the same number of
 // partitions. Records without a key are failed records, and so is one on which joiner panics; other results come all the same.
 func Collect[L, R, V any](left processor.Upstream[L], right processor.Upstream[R], w Window, joiner func(L, []R) V) Result[L, R, V] {
 	b, ok := check(left, right, w, "Collect")
