@@ -202,7 +202,7 @@ func (k *Consumer[V]) open(ctx, run context.Context, p int, start Position) (*fe
 		floor = stream.State.LastSeq
 	}
 	part.acked = floor
-	prefix := len(k.spec.subjectPrefix(p))
+	keys := k.spec.keyReader(p)
 	f := &feed{c: k.c, stream: k.spec.BackingStream(p), gapless: true, last: floor}
 	f.errs = k.spec.feedErrors(p)
 	f.errs.busy = func() error {
@@ -228,7 +228,7 @@ func (k *Consumer[V]) open(ctx, run context.Context, p int, start Position) (*fe
 	}
 	f.skipped = func(m *nats.Msg, pos position) { k.again(part, m, pos) }
 	f.handle = func(m *nats.Msg, pos position) bool {
-		part.filling = append(part.filling, k.record(p, prefix, m, pos))
+		part.filling = append(part.filling, k.record(p, keys, m, pos))
 		part.reply = m.Reply
 		part.size += len(m.Data)
 		if len(part.filling) < k.limit && part.size < chunkBytes {
@@ -241,13 +241,14 @@ func (k *Consumer[V]) open(ctx, run context.Context, p int, start Position) (*fe
 }
 
 // record decodes a message.
-func (k *Consumer[V]) record(p, prefix int, m *nats.Msg, pos position) Record[V] {
+func (k *Consumer[V]) record(p int, keys keyReader, m *nats.Msg, pos position) Record[V] {
+	key, headers := keys.read(m.Subject, Headers(m.Header))
 	r := Record[V]{
 		Topic:     k.spec.Name,
 		Partition: p,
 		Offset:    pos.stream,
-		Key:       keyOf(m.Subject, prefix),
-		Headers:   Headers(m.Header),
+		Key:       key,
+		Headers:   headers,
 		Data:      m.Data,
 	}
 	r.Value, r.Err = k.codec.Decode(m.Data)

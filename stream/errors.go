@@ -82,6 +82,28 @@ func (e *TopicNotFoundError) Error() string {
 	return fmt.Sprintf("stream: topic %q has no partition %d on this server: it was never created or has been deleted (create it with Client.CreateTopic)", e.Topic, e.Partition)
 }
 
+// KeyError says that a record cannot have that key. Nothing was sent.
+type KeyError struct {
+	// Topic and Key say which record.
+	Topic, Key string
+	// Problem is what is wrong with the key.
+	Problem string
+}
+
+// Error names the topic, the key and the way out.
+func (e *KeyError) Error() string {
+	return fmt.Sprintf("stream: topic %q key %q cannot be used: %s", e.Topic, shortKey(e.Key), e.Problem)
+}
+
+// shortKey keeps messages readable where keys are not.
+func shortKey(key string) string {
+	const limit = 64
+	if len(key) <= limit {
+		return key
+	}
+	return key[:limit] + "..."
+}
+
 // Difference is one setting in which an existing topic is not what was asked.
 type Difference struct {
 	// Setting is its name, "partitions" for example.

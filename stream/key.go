@@ -5,6 +5,19 @@ import (
 	"unicode/utf8"
 )
 
+// KeyHeader carries the escaped key of a record in a topic whose KeyIn is Header.
+// A record with the empty key has none.
+const KeyHeader = "Rossby-Key"
+
+// keylessToken ends the subjects of topics whose keys are in headers.
+const keylessToken = "_"
+
+// maxKey is the size in bytes of the longest escaped key in a subject. The server
+// closes the connection of a client that sends a protocol line of more than 4096
+// bytes, and a line holds the subject, a reply subject that names stream and
+// consumer, and account names where the message crosses them.
+const maxKey = 1024
+
 // emptyKey stands for the empty key, which no subject token could.
 const emptyKey = "%"
 
@@ -166,4 +179,56 @@ func unhex(c byte) byte {
 		return c - 'A' + 10
 	}
 	return 255
+}
+
+// address gives the subject and the headers of a record with that key in
+// partition p. h is not changed. The error is a *KeyError.
+func (s TopicSpec) address(p int, key string, h Headers) (string, Headers, error) {
+	if s.KeyIn == Header {
+		if key == "" {
+			return s.Subject(p, key), h, nil
+		}
+		h = h.with(KeyHeader, EscapeKey(key))
+		return s.Subject(p, key), h, nil
+	}
+	subject := s.Subject(p, key)
+	if n := len(subject) - len(s.Name); n > maxKey { // nearly always far from it
+		if n = len(EscapeKey(key)); n > maxKey {
+			return "", nil, &KeyError{Topic: s.Name, Key: key, Problem: fmt.Sprintf("it has %d bytes in a subject, the limit is %d (shorten it, or make the topic with KeyIn: Header)", n, maxKey)}
+		}
+	}
+	return subject, h, nil
+}
+
+// keyReader takes the messages of one partition back to their keys.
+type keyReader struct {
+	prefix int // bytes of the subject before the key
+	header bool
+}
+
+func (s TopicSpec) keyReader(p int) keyReader {
+	return keyReader{prefix: len(s.subjectPrefix(p)), header: s.KeyIn == Header}
+}
+
+// read gives the key of a message and its headers without those that the topic
+// put there. What a foreign client made up, and is no escaped key, is given as
+// it is.
+func (r keyReader) read(subject string, h Headers) (string, Headers) {
+	token := subject
+	if r.header {
+		token = h.Get(KeyHeader)
+		if token == "" {
+			return "", h
+		}
+		if delete(h, KeyHeader); len(h) == 0 {
+			h = nil
+		}
+	} else if len(subject) >= r.prefix {
+		token = subject[r.prefix:]
+	}
+	key, err := UnescapeKey(token)
+	if err != nil {
+		key = token
+	}
+	return key, h
 }

@@ -71,19 +71,20 @@ func (c *Client) OpenReader(ctx context.Context, spec TopicSpec, partition int, 
 		return nil, errors.New("stream: ReaderConfig.Deliver is required")
 	}
 	r := &Reader{c: c, spec: spec, part: partition, done: make(chan struct{})}
-	prefix := len(spec.subjectPrefix(partition))
+	keys := spec.keyReader(partition)
 	f := c.partitionFeed(spec, partition)
 	if cfg.From > 1 {
 		f.last = cfg.From - 1
 		r.handed.Store(f.last)
 	}
 	f.handle = func(m *nats.Msg, p position) bool {
+		key, headers := keys.read(m.Subject, Headers(m.Header))
 		cfg.Deliver(Message{
 			Partition: partition,
 			Offset:    p.stream,
-			Key:       keyOf(m.Subject, prefix),
+			Key:       key,
 			Data:      m.Data,
-			Headers:   Headers(m.Header),
+			Headers:   headers,
 			Stored:    p.time(),
 			Pending:   p.pending,
 		})
@@ -125,18 +126,6 @@ func (r *Reader) CaughtUp(ctx context.Context) (bool, error) {
 func (r *Reader) Close() {
 	r.close.Do(r.cancel)
 	<-r.done
-}
-
-// keyOf gives the key in a subject whose first n bytes are the partition's.
-func keyOf(subject string, n int) string {
-	if len(subject) < n {
-		return subject
-	}
-	key, err := UnescapeKey(subject[n:])
-	if err != nil {
-		return subject[n:]
-	}
-	return key
 }
 
 func (s TopicSpec) checkPartition(p int) error {

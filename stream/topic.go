@@ -32,6 +32,31 @@ func (s Storage) String() string {
 	return "storage(" + strconv.Itoa(int(s)) + ")"
 }
 
+// KeyIn says where the keys of a topic's records travel.
+type KeyIn int
+
+const (
+	// Subject: the key is the end of the subject, so that every NATS tool can
+	// filter on it and get the last record of a key. The default. The server keeps
+	// an index of all keys in memory.
+	Subject KeyIn = iota
+	// Header: the key is in the Rossby-Key header and all records of a partition
+	// have one subject. For topics with millions of keys. Headers make reading
+	// slower, and such a topic cannot be compacted.
+	Header
+)
+
+// String gives "subject" or "header".
+func (k KeyIn) String() string {
+	switch k {
+	case Subject:
+		return "subject"
+	case Header:
+		return "header"
+	}
+	return "keyin(" + strconv.Itoa(int(k)) + ")"
+}
+
 const (
 	// defaultDuplicateWindow is JetStream's own default.
 	defaultDuplicateWindow = 2 * time.Minute
@@ -64,6 +89,8 @@ type Topic[V any] struct {
 	// what comes twice. It costs the server memory for each id within it.
 	// 0: two minutes, or MaxAge if that is shorter.
 	DuplicateWindow time.Duration
+	// KeyIn says where keys travel. Default: in the subject. It cannot change later.
+	KeyIn KeyIn
 	// Codec turns values into bytes. nil: JSON.
 	Codec Codec[V]
 	// Time gives the event time of a value. nil: the Rossby-Time header where a
@@ -80,6 +107,7 @@ func (t Topic[V]) Spec() TopicSpec {
 		Storage:         t.Storage,
 		MaxAge:          t.MaxAge,
 		DuplicateWindow: t.DuplicateWindow,
+		KeyIn:           t.KeyIn,
 	}.withDefaults()
 }
 
@@ -99,6 +127,7 @@ type TopicSpec struct {
 	Storage         Storage
 	MaxAge          time.Duration
 	DuplicateWindow time.Duration
+	KeyIn           KeyIn
 }
 
 func (s TopicSpec) withDefaults() TopicSpec {
@@ -130,6 +159,9 @@ func (s TopicSpec) Validate() error {
 	}
 	if s.Storage < DefaultStorage || s.Storage > Memory {
 		add("its storage is %v, not File or Memory", s.Storage)
+	}
+	if s.KeyIn < Subject || s.KeyIn > Header {
+		add("its KeyIn is %v, not Subject or Header", s.KeyIn)
 	}
 	if s.MaxAge < 0 {
 		add("its MaxAge is %v, which is negative", s.MaxAge)
@@ -172,14 +204,26 @@ func (s TopicSpec) BackingStream(p int) string {
 	return s.Name + "-" + strconv.Itoa(p)
 }
 
-// Subject is where a record with that key is published in partition p.
+// Subject is where a record with that key is published in partition p. Where
+// KeyIn is Header, that is one subject for all keys.
 func (s TopicSpec) Subject(p int, key string) string {
+	if s.KeyIn == Header {
+		return s.subjectPrefix(p) + keylessToken
+	}
 	return s.subjectPrefix(p) + EscapeKey(key)
 }
 
 // subjectPrefix ends with the dot before the key.
 func (s TopicSpec) subjectPrefix(p int) string {
 	return s.Name + "." + strconv.Itoa(p) + "."
+}
+
+// subjects are those that the backing stream of partition p takes.
+func (s TopicSpec) subjects(p int) []string {
+	if s.KeyIn == Header {
+		return []string{s.Subject(p, "")}
+	}
+	return []string{s.subjectPrefix(p) + ">"}
 }
 
 // EventTime gives the event time of a record: the Rossby-Time header where there

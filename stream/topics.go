@@ -15,6 +15,7 @@ const (
 	metaTopic      = "rossby.topic"
 	metaPartitions = "rossby.partitions"
 	metaVersion    = "rossby.version"
+	metaKeyIn      = "rossby.key-in" // absent: in the subject
 	layoutVersion  = "1"
 )
 
@@ -34,7 +35,7 @@ func (c *Client) streamConfig(spec TopicSpec, p int) jetstream.StreamConfig {
 	cfg := jetstream.StreamConfig{
 		Name:               spec.BackingStream(p),
 		Description:        fmt.Sprintf("Rossby topic %s, partition %d of %d", spec.Name, p, spec.Partitions),
-		Subjects:           []string{spec.subjectPrefix(p) + ">"},
+		Subjects:           spec.subjects(p),
 		Retention:          jetstream.LimitsPolicy,
 		Discard:            jetstream.DiscardOld,
 		MaxAge:             spec.MaxAge,
@@ -49,6 +50,9 @@ func (c *Client) streamConfig(spec TopicSpec, p int) jetstream.StreamConfig {
 			metaPartitions: strconv.Itoa(spec.Partitions),
 			metaVersion:    layoutVersion,
 		},
+	}
+	if in := spec.keyInMeta(); in != "" {
+		cfg.Metadata[metaKeyIn] = in
 	}
 	if spec.Storage == DefaultStorage {
 		cfg.Storage = c.cfg.Storage.jetstream()
@@ -105,6 +109,22 @@ func (c *Client) createPartition(ctx context.Context, spec TopicSpec, p int) err
 	}
 }
 
+// keyInMeta is how the metadata says KeyIn.
+func (s TopicSpec) keyInMeta() string {
+	if s.KeyIn == Subject {
+		return ""
+	}
+	return s.KeyIn.String()
+}
+
+// keyInOf reads what keyInMeta gives.
+func keyInOf(meta string) KeyIn {
+	if meta == Header.String() {
+		return Header
+	}
+	return Subject
+}
+
 // compare tells how an existing backing stream differs from the description.
 func (s TopicSpec) compare(have jetstream.StreamConfig) error {
 	var diffs []Difference
@@ -124,6 +144,9 @@ func (s TopicSpec) compare(have jetstream.StreamConfig) error {
 	}
 	if s.Storage != DefaultStorage && have.Storage != s.Storage.jetstream() {
 		add("storage", have.Storage, s.Storage.jetstream())
+	}
+	if got := have.Metadata[metaKeyIn]; got != s.keyInMeta() {
+		add("KeyIn", keyInOf(got), s.KeyIn)
 	}
 	if have.MaxAge != s.MaxAge {
 		add("MaxAge", age(have.MaxAge), age(s.MaxAge))
