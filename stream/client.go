@@ -31,7 +31,7 @@ const (
 
 // Config holds what topics and journals use that do not say it themselves.
 type Config struct {
-	// Replicas is the number of copies. 0: 1.
+	// Replicas is the number of copies: 1, 3 or 5. 0: 1.
 	Replicas int
 	// Storage is where records are kept. DefaultStorage: File.
 	Storage Storage
@@ -59,8 +59,8 @@ type Client struct {
 // NewClient checks that the server behind nc is fit and gives a client over it.
 // The error is ErrNoJetStream or *ServerVersionError where it is not.
 func NewClient(nc *nats.Conn, cfg Config) (*Client, error) {
-	if cfg.Replicas < 0 || cfg.Replicas > 5 {
-		return nil, fmt.Errorf("stream: Config.Replicas is %d, not 1 to 5 (or 0 for 1)", cfg.Replicas)
+	if !legalReplicas(cfg.Replicas) {
+		return nil, fmt.Errorf("stream: Config.Replicas is %d, not 1, 3 or 5 (or 0 for 1)", cfg.Replicas)
 	}
 	if cfg.Storage < DefaultStorage || cfg.Storage > Memory {
 		return nil, fmt.Errorf("stream: Config.Storage is %v, not File or Memory", cfg.Storage)
@@ -152,6 +152,9 @@ func (b *backoff) wait(ctx context.Context) error {
 	}
 }
 
+// codeReplicasNotSupported is the answer of a server that is in no cluster.
+const codeReplicasNotSupported = 10074
+
 // retryable says whether asking the server again may help. What JetStream
 // answers with code 5xx, and silence, are states that pass; a request that it
 // calls wrong stays wrong.
@@ -166,7 +169,7 @@ func retryable(err error) bool {
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.Code >= 500 && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
+		return api.Code >= 500 && api.ErrorCode != codeReplicasNotSupported && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
 	}
 	return true // no responders, timeouts, lost connections
 }

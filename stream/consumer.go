@@ -62,6 +62,9 @@ type Record[V any] struct {
 	Key string
 	// Value is the decoded value, zero when Err is set.
 	Value V
+	// Tombstone says that the key has no value any more: the record has no data, and
+	// its topic is compacted.
+	Tombstone bool
 	// Time is the event time: the Rossby-Time header where there is one, else
 	// what the topic's Time gives for the value, else the time of storage.
 	Time time.Time
@@ -203,7 +206,7 @@ func (k *Consumer[V]) open(ctx, run context.Context, p int, start Position) (*fe
 	}
 	part.acked = floor
 	keys := k.spec.keyReader(p)
-	f := &feed{c: k.c, stream: k.spec.BackingStream(p), gapless: true, last: floor}
+	f := &feed{c: k.c, stream: k.spec.BackingStream(p), gapless: !k.spec.Compact, last: floor}
 	f.errs = k.spec.feedErrors(p)
 	f.errs.busy = func() error {
 		return &GroupBusyError{Topic: k.spec.Name, Partition: p, Group: k.group}
@@ -250,6 +253,11 @@ func (k *Consumer[V]) record(p int, keys keyReader, m *nats.Msg, pos position) R
 		Key:       key,
 		Headers:   headers,
 		Data:      m.Data,
+	}
+	if k.spec.Compact && len(m.Data) == 0 {
+		r.Tombstone = true
+		r.Time, r.Err = Topic[V]{}.EventTime(r.Value, r.Headers, pos.time())
+		return r
 	}
 	r.Value, r.Err = k.codec.Decode(m.Data)
 	if r.Err == nil {

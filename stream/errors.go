@@ -110,6 +110,8 @@ type Difference struct {
 	Setting string
 	// Have is what the server has, Want what was asked for.
 	Have, Want string
+
+	why string // it can never change; empty: Client.AlterTopic changes it
 }
 
 // TopicMismatchError says that a topic exists and differs from what was asked.
@@ -126,7 +128,40 @@ func (e *TopicMismatchError) Error() string {
 	for i, d := range e.Differences {
 		parts[i] = fmt.Sprintf("%s is %s, asked for %s", d.Setting, d.Have, d.Want)
 	}
-	return fmt.Sprintf("stream: topic %q exists and differs: %s (describe the topic as it exists, or choose another name; the records in it would be lost or misplaced otherwise)",
+	advice := "describe the topic as it exists, or change it with Client.AlterTopic"
+	if e.fixed() != nil {
+		advice = "describe the topic as it exists, or choose another name; the records in it would be lost or misplaced otherwise"
+	}
+	return fmt.Sprintf("stream: topic %q exists and differs: %s (%s)", e.Topic, strings.Join(parts, "; "), advice)
+}
+
+// fixed gives the differences that cannot be altered.
+func (e *TopicMismatchError) fixed() []Difference {
+	var fixed []Difference
+	for _, d := range e.Differences {
+		if d.why != "" {
+			fixed = append(fixed, d)
+		}
+	}
+	return fixed
+}
+
+// TopicFixedError says that a topic cannot be altered in the way asked for.
+// Nothing was changed.
+type TopicFixedError struct {
+	// Topic is its name.
+	Topic string
+	// Differences are the settings that cannot change, at least one.
+	Differences []Difference
+}
+
+// Error says for each setting why it cannot change, and what to do.
+func (e *TopicFixedError) Error() string {
+	parts := make([]string, len(e.Differences))
+	for i, d := range e.Differences {
+		parts[i] = fmt.Sprintf("%s is %s and cannot become %s: %s", d.Setting, d.Have, d.Want, d.why)
+	}
+	return fmt.Sprintf("stream: alter topic %q: %s (create a topic of another name as it should be, copy the records, then move producers and consumers there)",
 		e.Topic, strings.Join(parts, "; "))
 }
 

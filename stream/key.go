@@ -191,6 +191,9 @@ func (s TopicSpec) address(p int, key string, h Headers) (string, Headers, error
 		h = h.with(KeyHeader, EscapeKey(key))
 		return s.Subject(p, key), h, nil
 	}
+	if s.Compact && key == "" {
+		return "", nil, &KeyError{Topic: s.Name, Key: key, Problem: "it is empty, and a compacted topic keeps one record for each key (give the record a key)"}
+	}
 	subject := s.Subject(p, key)
 	if n := len(subject) - len(s.Name); n > maxKey { // nearly always far from it
 		if n = len(EscapeKey(key)); n > maxKey {
@@ -202,12 +205,13 @@ func (s TopicSpec) address(p int, key string, h Headers) (string, Headers, error
 
 // keyReader takes the messages of one partition back to their keys.
 type keyReader struct {
-	prefix int // bytes of the subject before the key
-	header bool
+	prefix  int // bytes of the subject before the key
+	header  bool
+	compact bool
 }
 
 func (s TopicSpec) keyReader(p int) keyReader {
-	return keyReader{prefix: len(s.subjectPrefix(p)), header: s.KeyIn == Header}
+	return keyReader{prefix: len(s.subjectPrefix(p)), header: s.KeyIn == Header, compact: s.Compact}
 }
 
 // read gives the key of a message and its headers without those that the topic
@@ -215,6 +219,9 @@ func (s TopicSpec) keyReader(p int) keyReader {
 // it is.
 func (r keyReader) read(subject string, h Headers) (string, Headers) {
 	token := subject
+	if r.compact && len(h) > 0 {
+		h = withoutMarkers(h)
+	}
 	if r.header {
 		token = h.Get(KeyHeader)
 		if token == "" {

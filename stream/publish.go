@@ -97,6 +97,7 @@ func (c *Client) outgoing(l *lane, o *Outgoing) (outMsg, error) {
 	if err != nil {
 		return outMsg{}, err
 	}
+	h = l.spec.tombstone(h, o.Data)
 	size := h.size() + int64(len(o.Data))
 	if limit := c.MaxPayload(); size > limit {
 		return outMsg{}, &TooLargeError{Topic: l.spec.Name, Key: o.Key, Size: size, Max: limit}

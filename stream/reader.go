@@ -21,7 +21,8 @@ type Message struct {
 	// Key is the unescaped key. A subject that a foreign client made up, and
 	// that is no escaped key, is given as it is.
 	Key string
-	// Data and Headers are the reader's to keep.
+	// Data and Headers are the reader's to keep. No Data in a compacted topic is a
+	// tombstone: the key has no value any more.
 	Data    []byte
 	Headers Headers
 	// Stored is when the server stored it.
@@ -141,7 +142,7 @@ func (s TopicSpec) checkPartition(p int) error {
 // partitionFeed reads a partition through a consumer that keeps no state.
 func (c *Client) partitionFeed(spec TopicSpec, p int) *feed {
 	f := c.ephemeralFeed(spec.BackingStream(p), jetstream.ConsumerConfig{})
-	f.gapless = true
+	f.gapless = !spec.Compact // compaction leaves holes, at the beginning too
 	f.errs = spec.feedErrors(p)
 	return f
 }
