@@ -279,6 +279,22 @@ func (e *GroupBusyError) Error() string {
 	return fmt.Sprintf("stream: topic %q partition %d: another reader pulls for consumer group %q (stop it, or use another group)", e.Topic, e.Partition, e.Group)
 }
 
+// GroupActiveError says that a consumer group cannot be reset or deleted because
+// it has active members. Nothing was changed.
+type GroupActiveError struct {
+	// Topic, Partition and Group say where a member was seen.
+	Topic     string
+	Partition int
+	Group     string
+	// Reason is what it was seen doing.
+	Reason string
+}
+
+// Error names the group, the reason and the way out.
+func (e *GroupActiveError) Error() string {
+	return fmt.Sprintf("stream: topic %q partition %d: consumer group %q is active: %s (stop its members first)", e.Topic, e.Partition, e.Group, e.Reason)
+}
+
 // EncodeError says that a value cannot be turned into bytes by the topic's
 // codec: the record was not sent, and never can be.
 type EncodeError struct {

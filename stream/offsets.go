@@ -2,8 +2,10 @@ package stream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -56,4 +58,38 @@ func extent(s jetstream.StreamState) PartitionOffsets {
 		o.First = o.Next
 	}
 	return o
+}
+
+// OffsetsAt gives for every partition, in order, the offset of the first record
+// that was stored at or after t, and the offset of the record to come where
+// there is none. A Reader from there on replays what has come since t.
+func (c *Client) OffsetsAt(ctx context.Context, spec TopicSpec, t time.Time) ([]uint64, error) {
+	spec = spec.withDefaults()
+	extents, err := c.Offsets(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	req, err := json.Marshal(map[string]any{"start_time": t.UTC(), "next_by_subj": ">"})
+	if err != nil {
+		return nil, fmt.Errorf("stream: offsets of topic %q at %v: %w", spec.Name, t, err)
+	}
+	out := make([]uint64, len(extents))
+	err = inParallel(partitionsAfter(-1, spec), func(p int) error {
+		m, err := c.getMsg(ctx, spec.BackingStream(p), req)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			return &TopicNotFoundError{Topic: spec.Name, Partition: p}
+		case err != nil:
+			return fmt.Errorf("stream: offset of topic %q partition %d at %v: %w", spec.Name, p, t, err)
+		case m != nil:
+			out[p] = m.Seq
+		default:
+			out[p] = extents[p].Next
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }

@@ -206,11 +206,16 @@ func (c *Client) nextMsg(ctx context.Context, stream string, seq uint64) (*store
 	if err != nil {
 		return nil, err
 	}
+	return c.getMsg(ctx, stream, req)
+}
+
+// getMsg asks the leader for one message; nil when there is none.
+func (c *Client) getMsg(ctx context.Context, stream string, req []byte) (*storedMsg, error) {
 	var resp struct {
 		Error   *jetstream.APIError `json:"error"`
 		Message *storedMsg          `json:"message"`
 	}
-	err = c.ask(ctx, func(ctx context.Context) error {
+	err := c.ask(ctx, func(ctx context.Context) error {
 		m, err := c.nc.RequestWithContext(ctx, c.api("STREAM.MSG.GET", stream), req)
 		if err != nil {
 			return err
