@@ -35,6 +35,15 @@ type Config struct {
 	Replicas int
 	// Storage is where records are kept. DefaultStorage: File.
 	Storage Storage
+	// Domain is the JetStream domain to use, where the connection's own server has
+	// another one: a leaf node reaches its hub's streams so. Empty: the server's.
+	Domain string
+	// APIPrefix is where another account's JetStream is imported to, "JS.main.API"
+	// for example, instead of a Domain. That account exports, and the connection's
+	// imports, as services whose responses are streams: $JS.API.> (to the prefix), the
+	// topics' subjects, and _rossby.> for journals; and as a service $JS.ACK.>. Empty:
+	// none.
+	APIPrefix string
 	// Logger is told about what was repaired: reconnects, lost
 	// acknowledgements. nil: silent.
 	Logger *zap.Logger
@@ -48,6 +57,8 @@ type Client struct {
 	js  jetstream.JetStream
 	cfg Config
 	log *zap.Logger
+	// prefix is that of JetStream's subjects, "$JS.API." as a rule.
+	prefix string
 
 	acksOnce sync.Once
 	acks     *ackRouter
@@ -80,7 +91,11 @@ func NewClient(nc *nats.Conn, cfg Config) (*Client, error) {
 	if have := nc.ConnectedServerVersion(); olderThan(have, minServer) {
 		return nil, &ServerVersionError{Have: have, Need: minServer}
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(askTimeout))
+	prefix, err := cfg.prefix()
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(prefix, "."), jetstream.WithDefaultTimeout(askTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("stream: %w", err)
 	}
@@ -93,7 +108,7 @@ func NewClient(nc *nats.Conn, cfg Config) (*Client, error) {
 		}
 		return nil, fmt.Errorf("stream: JetStream at %s does not answer: %w", nc.ConnectedUrlRedacted(), err)
 	}
-	return &Client{nc: nc, js: js, cfg: cfg, log: cfg.Logger}, nil
+	return &Client{nc: nc, js: js, cfg: cfg, log: cfg.Logger, prefix: prefix}, nil
 }
 
 // olderThan compares versions like "2.14.1" or "2.15.0-beta.2"; what cannot be
@@ -128,9 +143,30 @@ func versionParts(v string) [3]int {
 // that the server accepts.
 func (c *Client) MaxPayload() int64 { return c.nc.MaxPayload() }
 
+// prefix gives the subject prefix of JetStream requests, with its last dot.
+func (c Config) prefix() (string, error) {
+	if c.Domain != "" && c.APIPrefix != "" {
+		return "", errors.New("stream: Config has both a Domain and an APIPrefix: leave one empty")
+	}
+	if strings.ContainsAny(c.Domain, " \t\r\n*>.") {
+		return "", fmt.Errorf("stream: Config.Domain %q is no name of a domain", c.Domain)
+	}
+	prefix := strings.TrimSuffix(c.APIPrefix, ".")
+	if strings.ContainsAny(prefix, " \t\r\n*>") || strings.HasPrefix(prefix, ".") || strings.HasSuffix(prefix, ".") || strings.Contains(prefix, "..") {
+		return "", fmt.Errorf("stream: Config.APIPrefix %q is no subject", c.APIPrefix)
+	}
+	switch {
+	case c.Domain != "":
+		return "$JS." + c.Domain + ".API.", nil
+	case prefix != "":
+		return prefix + ".", nil
+	}
+	return "$JS.API.", nil
+}
+
 // api gives the subject of a JetStream request.
 func (c *Client) api(verb string, tokens ...string) string {
-	return "$JS.API." + verb + "." + strings.Join(tokens, ".")
+	return c.prefix + verb + "." + strings.Join(tokens, ".")
 }
 
 // backoff waits longer each time it is asked to.

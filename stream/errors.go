@@ -40,6 +40,22 @@ func (e *ServerVersionError) Error() string {
 	return fmt.Sprintf("stream: nats-server %s is too old; version %s or later is needed (fast-ingest batches, consumer reset): upgrade the server", e.Have, e.Need)
 }
 
+// ConnectError says that Connect has not reached a server.
+type ConnectError struct {
+	// Target names the servers or the context, without secrets.
+	Target string
+	// Err is the reason, without secrets: nats.ErrAuthorization for example.
+	Err error
+}
+
+// Error names target, reason and the way out.
+func (e *ConnectError) Error() string {
+	return fmt.Sprintf("stream: connect to %s: %v (is a server there, and do address and credentials fit?)", e.Target, e.Err)
+}
+
+// Unwrap gives the reason.
+func (e *ConnectError) Unwrap() error { return e.Err }
+
 // SpecError says what is wrong with a topic's description. All mistakes of one
 // description are reported together.
 type SpecError struct {
