@@ -181,26 +181,35 @@ func unhex(c byte) byte {
 	return 255
 }
 
+// CheckKey says whether a record of the topic can have that key: the error is a
+// *KeyError, for an empty key in a compacted topic, and for a key of more than
+// 1024 bytes, escaped, where keys are in subjects.
+func (s TopicSpec) CheckKey(key string) error {
+	if s.KeyIn == Header {
+		return nil
+	}
+	if s.Compact && key == "" {
+		return &KeyError{Topic: s.Name, Key: key, Problem: "it is empty, and a compacted topic keeps one record for each key (give the record a key)"}
+	}
+	if 3*len(key) <= maxKey { // escaping makes a byte three at most
+		return nil
+	}
+	if n := len(EscapeKey(key)); n > maxKey {
+		return &KeyError{Topic: s.Name, Key: key, Problem: fmt.Sprintf("it has %d bytes in a subject, the limit is %d (shorten it, or make the topic with KeyIn: Header)", n, maxKey)}
+	}
+	return nil
+}
+
 // address gives the subject and the headers of a record with that key in
 // partition p. h is not changed. The error is a *KeyError.
 func (s TopicSpec) address(p int, key string, h Headers) (string, Headers, error) {
-	if s.KeyIn == Header {
-		if key == "" {
-			return s.Subject(p, key), h, nil
-		}
+	if err := s.CheckKey(key); err != nil {
+		return "", nil, err
+	}
+	if s.KeyIn == Header && key != "" {
 		h = h.with(KeyHeader, EscapeKey(key))
-		return s.Subject(p, key), h, nil
 	}
-	if s.Compact && key == "" {
-		return "", nil, &KeyError{Topic: s.Name, Key: key, Problem: "it is empty, and a compacted topic keeps one record for each key (give the record a key)"}
-	}
-	subject := s.Subject(p, key)
-	if n := len(subject) - len(s.Name); n > maxKey { // nearly always far from it
-		if n = len(EscapeKey(key)); n > maxKey {
-			return "", nil, &KeyError{Topic: s.Name, Key: key, Problem: fmt.Sprintf("it has %d bytes in a subject, the limit is %d (shorten it, or make the topic with KeyIn: Header)", n, maxKey)}
-		}
-	}
-	return subject, h, nil
+	return s.Subject(p, key), h, nil
 }
 
 // keyReader takes the messages of one partition back to their keys.
