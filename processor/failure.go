@@ -10,7 +10,8 @@ import (
 	"github.com/rossby-streams/rossby/stream"
 )
 
-// Headers of a dead letter, beside those that the record came with. Its value is the record's original bytes.
+// Headers of a dead letter, beside those that the record came with. Its value is the record's original bytes. Its key is the
+// record's; where that is too long for a subject, it is in stream.KeyHeader, escaped, and the letter has none.
 const (
 	DeadTopic     = "Rossby-Dead-Topic"     // where the record was read
 	DeadPartition = "Rossby-Dead-Partition" // likewise
@@ -66,6 +67,11 @@ func (t *Topology) sendDeadLetter(task *engine.Task, sink int, f engine.Failure)
 	var panicked *PanicError
 	if errors.As(f.Err, &panicked) {
 		headers.Set(DeadStack, headerText(string(panicked.Stack), maxStackHeader))
+	}
+	if t.deadLetters.CheckKey(letter.Key) != nil {
+		// It came from a topic whose keys are in headers, and so it goes on.
+		headers.Set(stream.KeyHeader, stream.EscapeKey(letter.Key))
+		letter.Key = ""
 	}
 	letter.Headers = headers
 	letter.Partition = partitionOf(task, letter.Key, t.deadLetters.Partitions)

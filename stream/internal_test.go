@@ -107,7 +107,7 @@ func TestHeadersSizeIsThatOnTheWire(t *testing.T) {
 
 func TestAnOfflinePeerComesBack(t *testing.T) {
 	answer := func(why string) error {
-		return fmt.Errorf("create: %w", &jetstream.APIError{Code: 400, ErrorCode: noPeers, Description: "no suitable peers for placement" + why})
+		return fmt.Errorf("create: %w", &jetstream.APIError{Code: 400, ErrorCode: codeNoPeers, Description: "no suitable peers for placement" + why})
 	}
 	require.True(t, retryable(answer(", peer offline")))
 	require.False(t, retryable(answer("")), "five replicas on three servers stay impossible")

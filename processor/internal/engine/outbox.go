@@ -59,15 +59,22 @@ func (t *Task) Emit(r *Emitted) error {
 		}
 	}
 	sink := t.plan.Sinks[r.Sink]
+	if sink.Topic.KeyIn == stream.Header {
+		size += len(stream.KeyHeader) + 4 + 2*len(r.Key) // escaped, a byte is three at most
+	}
 	if size > t.maxMessage {
 		return fmt.Errorf("a record for topic %s has %d bytes, the server takes messages up to %d (max_payload): make it smaller or raise the limit",
 			sink.Topic.Name, size, t.maxMessage)
 	}
-	t.changed = true
 	if sink.Internal {
+		t.changed = true
 		t.outbox.addToBatch(r, min(batchTarget, t.maxMessage-size))
 		return nil
 	}
+	if err := sink.Topic.CheckKey(r.Key); err != nil {
+		return err
+	}
+	t.changed = true
 	t.outbox.messages = append(t.outbox.messages, outMessage{
 		sink: r.Sink, partition: r.Partition, key: r.Key, headers: r.Headers, data: r.Data,
 	})
