@@ -98,7 +98,7 @@ func (o *outbox) addToBatch(r *Emitted, room int) {
 	o.log = append(o.log, change)
 	if !ok || len(o.messages[i].data) > room {
 		i = len(o.messages)
-		o.messages = append(o.messages, outMessage{sink: r.Sink, partition: r.Partition, key: "batch"})
+		o.messages = append(o.messages, outMessage{sink: r.Sink, partition: r.Partition, key: BatchKey})
 		open[r.Partition] = i
 	}
 	o.messages[i].data = appendBatchRecord(o.messages[i].data, r)

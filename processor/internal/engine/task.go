@@ -103,7 +103,7 @@ type World struct {
 // server accepts, in bytes.
 func NewTask(plan *Plan, partition, maxMessage int) *Task {
 	t := &Task{plan: plan, partition: partition, maxMessage: maxMessage, now: NoTime, world: World{
-		Now: time.Now, Pause: func(Failure, time.Duration) bool { return true }, Skipped: func(Failure) {},
+		Now: func() time.Time { return time.Time{} }, Pause: func(Failure, time.Duration) bool { return true }, Skipped: func(Failure) {},
 	}}
 	t.inputs = make([]input, len(plan.Inputs))
 	for i := range t.inputs {
@@ -114,7 +114,7 @@ func NewTask(plan *Plan, partition, maxMessage int) *Task {
 	return t
 }
 
-// Attach gives the task its world; without it, it has the system's clock and never waits.
+// Attach gives the task its world; without it, time stands still and no wait takes any.
 func (t *Task) Attach(w World) { t.world = w }
 
 // World returns what Attach was given.

@@ -1,0 +1,401 @@
+package processor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/processor/processortest"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+var (
+	ints   = stream.Topic[int]{Name: "ints"}
+	passed = stream.Topic[int]{Name: "passed"}
+	other  = stream.Topic[int]{Name: "other"}
+)
+
+// flaky fails the first times calls of each record, after it has changed everything that it can.
+func flaky(times int, calls *[]int) func(*processor.Context[int]) processor.Handler[int] {
+	return func(c *processor.Context[int]) processor.Handler[int] {
+		sums := processor.KeyValueStore[int](c, "sums")
+		rows := processor.WindowStore[int](c, "rows", time.Hour)
+		tried := map[int]int{}
+		return processor.Handler[int]{
+			Record: func(r processor.Record[int]) error {
+				*calls = append(*calls, r.Value)
+				sum, _ := sums.Get(r.Key)
+				sums.Put(r.Key, sum+r.Value)
+				rows.Add(r.Key, r.Time, r.Value)
+				c.Forward(processor.With(r, sum+r.Value))
+				if err := c.Schedule(r.Key, r.Time.Add(time.Minute)); err != nil {
+					return err
+				}
+				if tried[r.Value]++; tried[r.Value] <= times {
+					return fmt.Errorf("not yet, %d", tried[r.Value])
+				}
+				return nil
+			},
+			Timer: func(processor.Timer) error { return nil },
+		}
+	}
+}
+
+func pipe(d *processortest.Driver, values ...int) {
+	for i, v := range values {
+		processortest.Pipe(d, ints, processor.Record[int]{Key: "k", Value: v, Time: at(i)})
+	}
+}
+
+func values[V any](records []processor.Record[V]) []V {
+	var all []V
+	for _, r := range records {
+		all = append(all, r.Value)
+	}
+	return all
+}
+
+func build(t *testing.T, b *processor.Builder) *processor.Topology {
+	t.Helper()
+	topology, err := b.Build()
+	require.NoError(t, err)
+	return topology
+}
+
+// TestRetryAppliesARecordOnce lets an operator fail twice for each record: in the end each must have counted once, in order.
+func TestRetryAppliesARecordOnce(t *testing.T) {
+	for _, crash := range []bool{false, true} {
+		var calls []int
+		b := processor.NewBuilder("retrying")
+		processor.Process(processor.From(b, ints), "sum", flaky(2, &calls)).
+			OnFailure(processor.Retry{Attempts: 4, Backoff: time.Second}).To(passed)
+		d := processortest.New(t, build(t, b))
+		began := d.Clock()
+		if crash {
+			crashOnceAt(d)
+		}
+		pipe(d, 1, 10, 100)
+		require.Equal(t, []int{1, 11, 111}, values(processortest.Read(d, passed)))
+		require.Empty(t, d.DeadLetters())
+		rows, err := processortest.StoreRows[int](d, "sum", "rows", "k")
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 10, 100}, rows)
+		if !crash {
+			require.Equal(t, []int{1, 1, 1, 10, 10, 10, 100, 100, 100}, calls)
+			require.Equal(t, 3*(1+2)*time.Second, d.Clock().Sub(began), "1 s, then 2 s")
+		}
+	}
+}
+
+// crashOnceAt kills every task once at every point of every commit.
+func crashOnceAt(d *processortest.Driver) {
+	seen := map[processortest.Step]bool{}
+	d.CrashWhen(func(s processortest.Step) bool {
+		first := !seen[s]
+		seen[s] = true
+		return first
+	})
+}
+
+func TestRetryEndsInItsLastPolicy(t *testing.T) {
+	for then, check := range map[processor.Outcome]func(*processortest.Driver){
+		processor.DeadLetter: func(d *processortest.Driver) {
+			letters := d.DeadLetters()
+			require.Len(t, letters, 1)
+			require.Equal(t, "3", letters[0].Headers.Get(processor.DeadAttempt))
+			require.Contains(t, letters[0].Headers.Get(processor.DeadError), "not yet, 3")
+		},
+		processor.Skip: func(d *processortest.Driver) { require.Empty(t, d.DeadLetters()) },
+		processor.Stop: func(d *processortest.Driver) { require.ErrorIs(t, d.Err(), processor.ErrFailedRecord) },
+	} {
+		var calls []int
+		b := processor.NewBuilder("failing")
+		processor.Process(processor.From(b, ints), "sum", flaky(1000, &calls)).To(passed)
+		b.OnFailure(processor.Retry{Attempts: 3, Then: then})
+		d := processortest.New(t, build(t, b))
+		pipe(d, 7)
+		require.Equal(t, []int{7, 7, 7}, calls)
+		check(d)
+		require.Empty(t, processortest.Read(d, passed))
+		_, ok, err := processortest.StoreValue[int](d, "sum", "sums", "k")
+		require.NoError(t, err)
+		require.False(t, ok, "then %v: a failed record has left something", then)
+		rows, err := processortest.StoreRows[int](d, "sum", "rows", "k")
+		require.NoError(t, err)
+		require.Empty(t, rows)
+	}
+}
+
+// TestPoliciesAreTheOperatorsOwn gives a source, operators and a sink policies that differ from the topology's.
+func TestPoliciesAreTheOperatorsOwn(t *testing.T) {
+	limited := stream.Topic[int]{Name: "limited", Codec: refusing{77}}
+	b := processor.NewBuilder("own")
+	b.OnFailure(processor.Stop)
+	in := processor.From(b, ints).OnFailure(processor.Skip)
+	in.To(passed)
+	in.Filter(func(n int) bool {
+		if n == 13 {
+			panic("unlucky")
+		}
+		return true
+	}).OnFailure(processor.DeadLetter).To(other)
+	in.To(limited).OnFailure(processor.Skip)
+	processor.Map(in, func(n int) int {
+		if n == 666 {
+			panic(errors.New("evil"))
+		}
+		return n
+	}).To(stream.Topic[int]{Name: "mapped"})
+	topology := build(t, b)
+	require.True(t, strings.HasPrefix(topology.String(), `topology own
+  sub-topology ints, 1 partitions
+    1 source ints (on failure: skip)
+    2 sink passed <- 1
+    3 filter (on failure: dead letter) <- 1
+    4 sink other <- 3
+    5 sink limited (on failure: skip) <- 1
+`), topology.String())
+	d := processortest.New(t, topology)
+	d.PipeBytes(ints.Spec(), "k", []byte("no number"), nil)
+	pipe(d, 1, 13, 77, 2)
+	require.NoError(t, d.Err())
+	require.Equal(t, []int{1, 77, 2}, values(processortest.Read(d, passed)), "13 is a dead letter as a whole, 77 is skipped in one place")
+	require.Equal(t, []int{1, 77, 2}, values(processortest.Read(d, other)))
+	require.Equal(t, []int{1, 2}, values(processortest.Read(d, stream.Topic[int]{Name: "limited"})))
+	letters := d.DeadLetters()
+	require.Len(t, letters, 1)
+	require.Equal(t, "13", string(letters[0].Value))
+	pipe(d, 666)
+	require.ErrorIs(t, d.Err(), processor.ErrFailedRecord)
+	require.ErrorContains(t, d.Err(), "map (processor/policy_test.go:")
+	require.ErrorContains(t, d.Err(), "evil")
+}
+
+// refusing is JSON that panics on one number.
+type refusing struct{ n int }
+
+func (c refusing) Encode(n int) ([]byte, error) {
+	if n == c.n {
+		panic("refused")
+	}
+	return stream.JSON[int]().Encode(n)
+}
+
+func (c refusing) Decode(data []byte) (int, error) { return stream.JSON[int]().Decode(data) }
+
+// TestPanicsAnywhereAreFailedRecords has every kind of user function panic: the record becomes a dead letter with the stack, and the
+// task goes on.
+func TestPanicsAnywhereAreFailedRecords(t *testing.T) {
+	bad := func(n int) bool {
+		if n == 13 {
+			panic("boom")
+		}
+		return true
+	}
+	decoding := stream.Topic[int]{Name: "ints", Codec: panicking{}}
+	timed := stream.Topic[int]{Name: "ints", Time: func(n int) time.Time { bad(n); return at(n) }}
+	for name, describe := range map[string]func(processor.Stream[int]) processor.Stream[int]{
+		"filter": func(s processor.Stream[int]) processor.Stream[int] { return s.Filter(bad) },
+		"peek": func(s processor.Stream[int]) processor.Stream[int] {
+			return s.Peek(func(r processor.Record[int]) { bad(r.Value) })
+		},
+		"map": func(s processor.Stream[int]) processor.Stream[int] {
+			return processor.Map(s, func(n int) int { bad(n); return n })
+		},
+		"flat-map": func(s processor.Stream[int]) processor.Stream[int] {
+			return processor.FlatMap(s, func(n int) []int { bad(n); return []int{n} })
+		},
+		"key-by": func(s processor.Stream[int]) processor.Stream[int] {
+			return processor.KeyBy(s, "by", func(n int) string { bad(n); return "k" })
+		},
+		"branch": func(s processor.Stream[int]) processor.Stream[int] {
+			branches, rest := s.Branch(func(n int) bool { return bad(n) && n < 0 })
+			return branches[0].Merge(rest)
+		},
+		"process": func(s processor.Stream[int]) processor.Stream[int] {
+			return processor.Process(s, "p", func(c *processor.Context[int]) processor.Handler[int] {
+				return processor.Handler[int]{Record: func(r processor.Record[int]) error { bad(r.Value); c.Forward(r); return nil }}
+			})
+		},
+		"timer": func(s processor.Stream[int]) processor.Stream[int] {
+			return processor.Process(s, "p", func(c *processor.Context[int]) processor.Handler[int] {
+				return processor.Handler[int]{
+					Record: func(r processor.Record[int]) error {
+						c.Forward(r)
+						if r.Value != 13 {
+							return nil
+						}
+						return c.Schedule("13", r.Time)
+					},
+					Timer: func(processor.Timer) error { bad(13); return nil },
+				}
+			})
+		},
+		"decode":     nil,
+		"event time": nil,
+	} {
+		b := processor.NewBuilder("panics")
+		var in processor.Stream[int]
+		switch name {
+		case "decode":
+			in = processor.From(b, decoding)
+		case "event time":
+			in = processor.From(b, timed)
+		default:
+			in = describe(processor.From(b, ints))
+		}
+		in.To(passed)
+		d := processortest.New(t, build(t, b))
+		for _, n := range []int{1, 13, 2} {
+			d.PipeBytes(ints.Spec(), "k", fmt.Append(nil, n), stream.Headers{"Trace": {"x"}})
+		}
+		require.NoError(t, d.Err(), name)
+		letters := d.DeadLetters()
+		require.Len(t, letters, 1, name)
+		require.Contains(t, letters[0].Headers.Get(processor.DeadError), "boom", name)
+		require.Contains(t, letters[0].Headers.Get(processor.DeadStack), "policy_test.go", name)
+		if name == "timer" {
+			require.Equal(t, []int{1, 13, 2}, values(processortest.Read(d, passed)))
+			continue
+		}
+		require.Equal(t, []int{1, 2}, values(processortest.Read(d, passed)), name)
+		require.Equal(t, "13", string(letters[0].Value), name)
+		require.Equal(t, "x", letters[0].Headers.Get("Trace"), name)
+	}
+}
+
+// panicking is JSON that panics on 13.
+type panicking struct{}
+
+func (panicking) Encode(n int) ([]byte, error) { return stream.JSON[int]().Encode(n) }
+
+func (panicking) Decode(data []byte) (int, error) {
+	if string(data) == "13" {
+		panic("boom")
+	}
+	return stream.JSON[int]().Decode(data)
+}
+
+// TestMakingAnOperatorPanics does so when Build looks, and when the app runs.
+func TestMakingAnOperatorPanics(t *testing.T) {
+	calls := 0
+	describe := func(allowed int) *processor.Builder {
+		b := processor.NewBuilder("making")
+		processor.Process(processor.From(b, ints), "made", func(*processor.Context[int]) processor.Handler[int] {
+			if calls++; calls > allowed {
+				panic("cannot be made")
+			}
+			return processor.Handler[int]{Record: func(processor.Record[int]) error { return nil }}
+		})
+		return b
+	}
+	_, err := describe(0).Build()
+	require.ErrorContains(t, err, "process made: making its handler failed: panic: cannot be made")
+	calls = 0
+	topology := build(t, describe(1))
+	err = newApp(t, newClient(t), topology, true).Run(t.Context())
+	require.ErrorContains(t, err, "process made (processor/policy_test.go:")
+	require.ErrorContains(t, err, "cannot be made")
+}
+
+// TestBlockedFunctionDoesNotBlockRun has a user function that never returns: Run must, and say whose it is and where it hangs. What
+// it had in hand is processed by the next Run.
+func TestBlockedFunctionDoesNotBlockRun(t *testing.T) {
+	client := newClient(t)
+	produce(t, client, ints, stream.ProducerRecord[int]{Key: "k", Value: 1}, stream.ProducerRecord[int]{Key: "k", Value: 2})
+	release := make(chan struct{})
+	blocked := make(chan struct{}, 1)
+	var released atomic.Bool
+	describe := func() *processor.Topology {
+		b := processor.NewBuilder("blocking")
+		double := processor.Map(processor.From(b, ints), func(n int) int { return 2 * n })
+		processor.Process(double, "hang", func(c *processor.Context[int]) processor.Handler[int] {
+			return processor.Handler[int]{Record: func(r processor.Record[int]) error {
+				if !released.Load() {
+					blocked <- struct{}{}
+					waitForever(release)
+				}
+				c.Forward(r)
+				return nil
+			}}
+		}).To(passed)
+		return build(t, b)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	app := processor.NewApp(client, describe(), processor.Config{StopTimeout: 50 * time.Millisecond})
+	go func() { ended <- app.Run(ctx) }()
+	<-blocked
+	cancel()
+	err := <-ended
+	var be *processor.BlockedError
+	require.ErrorAs(t, err, &be)
+	require.Equal(t, "ints-0", be.Task)
+	require.Contains(t, be.Operator, "process hang (processor/policy_test.go:")
+	require.Contains(t, be.Stack, "waitForever")
+	require.NotContains(t, err.Error(), "\n")
+	released.Store(true)
+	close(release)
+	require.NoError(t, newApp(t, client, describe(), true).Run(t.Context()))
+	var got []int
+	for _, r := range all(t, client, passed) {
+		got = append(got, r.Value)
+	}
+	require.Equal(t, []int{2, 4}, got)
+}
+
+func waitForever(release <-chan struct{}) { <-release }
+
+// TestRetryWaitsStoppably asks an app to stop whose operator is to be tried again in an hour. Another task goes on meanwhile.
+func TestRetryWaitsStoppably(t *testing.T) {
+	client := newClient(t)
+	in := stream.Topic[int]{Name: "ints", Partitions: 2}
+	keys := []string{"", ""}
+	for i := 0; keys[0] == "" || keys[1] == ""; i++ {
+		key := fmt.Sprint(i)
+		keys[stream.Partition(key, 2)] = key
+	}
+	var well atomic.Bool
+	describe := func() *processor.Topology {
+		b := processor.NewBuilder("patient")
+		processor.Map(processor.From(b, in), func(n int) int {
+			if n == 13 && !well.Load() {
+				panic("later")
+			}
+			return n
+		}).OnFailure(processor.Retry{Backoff: time.Hour}).To(passed)
+		return build(t, b)
+	}
+	produce(t, client, in, stream.ProducerRecord[int]{Key: keys[0], Value: 13}, stream.ProducerRecord[int]{Key: keys[0], Value: 14})
+	core, logs := observer.New(zap.WarnLevel)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- processor.NewApp(client, describe(), processor.Config{Logger: zap.New(core)}).Run(ctx)
+	}()
+	waiting := func() bool { return logs.FilterMessage("an attempt has failed; there is another one").Len() == 1 }
+	require.Eventually(t, waiting, 30*time.Second, 5*time.Millisecond)
+	produce(t, client, in, stream.ProducerRecord[int]{Key: keys[1], Value: 1})
+	require.Eventually(t, func() bool {
+		offsets, err := client.Offsets(t.Context(), passed.Spec())
+		return err == nil && offsets[0].Records == 1
+	}, 30*time.Second, 5*time.Millisecond)
+	cancel()
+	require.NoError(t, <-ended)
+	well.Store(true)
+	require.NoError(t, newApp(t, client, describe(), true).Run(t.Context()))
+	var got []int
+	for _, r := range all(t, client, passed) {
+		got = append(got, r.Value)
+	}
+	require.Equal(t, []int{1, 13, 14}, got)
+}
