@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rossby-streams/rossby/join"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/processor/processortest"
 	"github.com/rossby-streams/rossby/stream"
@@ -27,10 +26,13 @@ func everything(t *testing.T) *processor.Topology {
 	b.OnFailure(processor.Skip)
 	left := processor.From(b, stream.Topic[line]{Name: "left", Partitions: 4, Time: lines.Time})
 	right := processor.From(b, stream.Topic[line]{Name: "right", Partitions: 4, Time: lines.Time}).OnFailure(processor.DeadLetter)
-	both := join.Inner(left, right, join.Window{Name: "pairs", Within: time.Minute}, func(l, r line) string { return l.Text + r.Text })
-	both.OnFailure(processor.Stop)
-	late, _ := both.Late()
-	late.To(stream.Topic[line]{Name: "late", Partitions: 4}).OnFailure(processor.Skip)
+	both := processor.Process(left.Merge(right), "pairs", func(c *processor.Context[string]) processor.Handler[line] {
+		processor.WindowStore[line](c, "left", time.Minute)
+		processor.WindowStore[line](c, "right", time.Minute)
+		return processor.Handler[line]{Record: func(processor.Record[line]) error { return nil }}
+	}).OnFailure(processor.Stop)
+	left.Filter(func(l line) bool { return l.Text == "" }).
+		To(stream.Topic[line]{Name: "empty", Partitions: 4}).OnFailure(processor.DeadLetter)
 	hot, cold := both.Branch(
 		func(s string) bool { return s == "hot" },
 		func(s string) bool { return s == "warm" },
