@@ -123,12 +123,20 @@ func outgoing(plan *Plan, task string, number uint64, messages []outMessage) []s
 		return nil
 	}
 	prefix := plan.App + "/" + task + "/" + strconv.FormatUint(number, 10) + "/"
+	all := make([]byte, 0, len(messages)*(len(prefix)+5)) // one string holds all ids
+	ends := make([]int, len(messages))
+	for i := range messages {
+		all = strconv.AppendInt(append(all, prefix...), int64(i), 10)
+		ends[i] = len(all)
+	}
+	ids, start := string(all), 0
 	out := make([]stream.Outgoing, len(messages))
 	for i, m := range messages {
 		out[i] = stream.Outgoing{
 			Topic: plan.Sinks[m.sink].Topic, Partition: m.partition, Key: m.key, Data: m.data, Headers: m.headers,
-			ID: prefix + strconv.Itoa(i),
+			ID: ids[start:ends[i]],
 		}
+		start = ends[i]
 	}
 	return out
 }
