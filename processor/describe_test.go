@@ -172,6 +172,12 @@ func TestBuildFindsWhatCannotWork(t *testing.T) {
 			b.DeadLetters(stream.Topic[[]byte]{Name: "no.such"})
 			processor.From(b, ints).To(passed)
 		},
+		`cannot have a store named "timers"`: func(b *processor.Builder) {
+			processor.Process(processor.From(b, ints), "p", func(c *processor.Context[int]) processor.Handler[int] {
+				processor.KeyValueStore[int](c, "timers")
+				return do(c)
+			})
+		},
 		"Retry.Attempts is 1": func(b *processor.Builder) {
 			processor.From(b, ints).To(passed).OnFailure(processor.Retry{Attempts: 1})
 		},

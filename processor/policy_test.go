@@ -310,6 +310,13 @@ func TestMakingAnOperatorPanics(t *testing.T) {
 // TestBlockedFunctionDoesNotBlockRun has a user function that never returns: Run must, and say whose it is and where it hangs. What
 // it had in hand is processed by the next Run.
 func TestBlockedFunctionDoesNotBlockRun(t *testing.T) {
+	for _, bounded := range []bool{false, true} {
+		testBlocked(t, bounded)
+	}
+}
+
+func testBlocked(t *testing.T, bounded bool) {
+	t.Helper()
 	client := newClient(t)
 	produce(t, client, ints, stream.ProducerRecord[int]{Key: "k", Value: 1}, stream.ProducerRecord[int]{Key: "k", Value: 2})
 	release := make(chan struct{})
@@ -332,7 +339,7 @@ func TestBlockedFunctionDoesNotBlockRun(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	app := processor.NewApp(client, describe(), processor.Config{StopTimeout: 50 * time.Millisecond})
+	app := processor.NewApp(client, describe(), processor.Config{StopTimeout: 50 * time.Millisecond, Bounded: bounded})
 	go func() { ended <- app.Run(ctx) }()
 	<-blocked
 	cancel()
@@ -398,4 +405,103 @@ func TestRetryWaitsStoppably(t *testing.T) {
 		got = append(got, r.Value)
 	}
 	require.Equal(t, []int{1, 13, 14}, got)
+}
+
+// secretive is a value that does not want to be stored.
+type secretive struct{ N int }
+
+func (s secretive) MarshalJSON() ([]byte, error) {
+	if s.N == 13 {
+		panic("secret")
+	}
+	return fmt.Append(nil, s.N), nil
+}
+
+func (s *secretive) UnmarshalJSON(data []byte) error {
+	_, err := fmt.Sscan(string(data), &s.N)
+	return err
+}
+
+// TestStoredValueThatPanics has a value panic when it is to be encoded, at the commit: it costs itself only.
+func TestStoredValueThatPanics(t *testing.T) {
+	b := processor.NewBuilder("secrets")
+	processor.Process(processor.From(b, ints), "keep", func(c *processor.Context[int]) processor.Handler[int] {
+		kept := processor.KeyValueStore[secretive](c, "kept")
+		return processor.Handler[int]{Record: func(r processor.Record[int]) error {
+			kept.Put(fmt.Sprint(r.Value), secretive{r.Value})
+			c.Forward(r)
+			return nil
+		}}
+	}).To(passed)
+	d := processortest.New(t, build(t, b))
+	pipe(d, 1, 13, 2)
+	require.NoError(t, d.Err())
+	letters := d.DeadLetters()
+	require.Len(t, letters, 1)
+	require.Contains(t, letters[0].Headers.Get(processor.DeadError), "panic: secret")
+	d.Crash()
+	require.Equal(t, []int{1, 13, 2}, values(processortest.Read(d, passed)))
+	_, ok, err := processortest.StoreValue[secretive](d, "keep", "kept", "2")
+	require.NoError(t, err)
+	require.True(t, ok)
+}
+
+// TestStoreMadeTooLate makes a store when the first record comes: it would not have been restored.
+func TestStoreMadeTooLate(t *testing.T) {
+	b := processor.NewBuilder("late")
+	processor.Process(processor.From(b, ints), "late", func(c *processor.Context[int]) processor.Handler[int] {
+		return processor.Handler[int]{Record: func(processor.Record[int]) error {
+			processor.KeyValueStore[int](c, "s")
+			return nil
+		}}
+	})
+	d := processortest.New(t, build(t, b))
+	pipe(d, 1)
+	require.ErrorContains(t, d.Err(), "made too late")
+}
+
+// TestCrashesAtEveryStepChangeNothing kills tasks at every point of every commit, on both sides of a repartition, while records fail
+// and are tried again.
+func TestCrashesAtEveryStepChangeNothing(t *testing.T) {
+	run := func(crash bool) (results, dead []string) {
+		tries := map[string]int{}
+		b := processor.NewBuilder("crashing")
+		text := processor.Map(processor.From(b, lines), func(l line) string { return l.Text })
+		word := processor.KeyBy(processor.FlatMap(text, strings.Fields), "by-word", func(w string) string { return w })
+		processor.Process(word, "count", func(c *processor.Context[int]) processor.Handler[string] {
+			h := countWords(c)
+			record := h.Record
+			h.Record = func(r processor.Record[string]) error {
+				if err := record(r); err != nil || r.Value == "never" {
+					return errors.New("never")
+				}
+				if tries[r.Value]++; tries[r.Value]%2 == 1 {
+					return errors.New("at the second time")
+				}
+				return nil
+			}
+			return h
+		}).OnFailure(processor.Retry{Attempts: 2}).To(counts)
+		d := processortest.New(t, build(t, b))
+		if crash {
+			crashOnceAt(d)
+		}
+		for i, text := range []string{"a b a", "c never a", "b a c a", "", "never"} {
+			processortest.Pipe(d, lines, processor.Record[line]{Key: "k", Value: line{Text: text, At: at(i)}})
+		}
+		require.NoError(t, d.Err())
+		for _, r := range processortest.Read(d, counts) {
+			results = append(results, fmt.Sprint(r.Key, r.Value))
+		}
+		for _, l := range d.DeadLetters() {
+			dead = append(dead, string(l.Value)+l.Headers.Get(processor.DeadAttempt))
+		}
+		return results, dead
+	}
+	results, dead := run(false)
+	require.Len(t, results, 9)
+	require.Equal(t, []string{`"never"2`, `"never"2`}, dead)
+	crashed, crashedDead := run(true)
+	require.ElementsMatch(t, results, crashed)
+	require.Equal(t, dead, crashedDead)
 }

@@ -36,6 +36,7 @@ type Context[Out any] struct {
 	vertex *vertex
 	w      *wiring
 	next   func(*Record[Out])
+	made   bool           // the function given to Process has returned
 	timers *engine.Timers // nil: the handler has no Timer
 	wall   *engine.Timers // nil: the handler has no WallTimer
 	slot   Record[Out]
@@ -62,14 +63,15 @@ func Process[In, Out any](in Upstream[In], name string, make func(*Context[Out])
 			w.notMade(out.n.vertex, err)
 			return func(*Record[In]) {}
 		}
+		c.made = true
 		if h.Record == nil {
 			h.Record = func(Record[In]) error { return nil }
 			if w.probe != nil {
 				w.probe.mistake(at, "Process %s: the handler has no Record function", name)
 			}
 		}
-		c.timers = bindTimers(c, engine.NewTimers, ".timers", h.Timer)
-		c.wall = bindTimers(c, engine.NewWallTimers, ".wall-timers", h.WallTimer)
+		c.timers = bindTimers(c, engine.NewTimers, timersName, h.Timer)
+		c.wall = bindTimers(c, engine.NewWallTimers, wallTimersName, h.WallTimer)
 		c.next = out.n.wire(w)
 		call := func(r Record[In]) (struct{}, error) { return struct{}{}, h.Record(r) }
 		return func(r *Record[In]) { guard(c.op, call, *r) }
@@ -80,10 +82,16 @@ func Process[In, Out any](in Upstream[In], name string, make func(*Context[Out])
 // errNoTimer is the error of an operator that sets a timer and has no function for it.
 var errNoTimer = errors.New("a timer was set, but the handler has no function for it: set Timer, or WallTimer for ScheduleWall")
 
+// The names under which timers are kept, beside the operator's stores.
+const (
+	timersName     = "timers"
+	wallTimersName = "wall-timers"
+)
+
 type newTimers = func(t *engine.Task, name string, fire func(key string, at int64)) *engine.Timers
 
 // bindTimers makes timers of one kind for the operator, if there is a function for them.
-func bindTimers[Out any](c *Context[Out], timers newTimers, suffix string, fire func(Timer) error) *engine.Timers {
+func bindTimers[Out any](c *Context[Out], timers newTimers, name string, fire func(Timer) error) *engine.Timers {
 	if fire == nil {
 		return nil
 	}
@@ -94,7 +102,7 @@ func bindTimers[Out any](c *Context[Out], timers newTimers, suffix string, fire 
 		}
 		return struct{}{}, err
 	}
-	return timers(c.w.task, c.vertex.name+suffix, func(key string, at int64) {
+	return timers(c.w.task, c.vertex.name+"."+name, func(key string, at int64) {
 		guard(c.op, call, Timer{Key: key, At: fromNanos(at)})
 	})
 }

@@ -85,6 +85,9 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 	r.attach(ctx)
 	err = r.loop(ctx)
 	r.task.Rest()
+	if err == nil {
+		err = r.task.Err() // of what drain has made it do
+	}
 	timer := time.AfterFunc(r.app.cfg.StopTimeout, stop)
 	defer timer.Stop()
 	if errors.Is(err, engine.ErrInterrupted) {

@@ -206,6 +206,9 @@ func (p *probe) store(v *vertex, name, at string) {
 	if !legalName.MatchString(name) {
 		p.mistake(at, "the store name %q must be made of letters, digits, '-' and '_'", name)
 	}
+	if name == timersName || name == wallTimersName {
+		p.mistake(at, "operator %s cannot have a store named %q: its timers are kept under that name", v.name, name)
+	}
 	if slices.Contains(v.stores, name) {
 		p.mistake(at, "operator %s has two stores named %q", v.name, name)
 	}
