@@ -47,7 +47,8 @@ func NewApp(client *stream.Client, t *Topology, cfg Config) *App {
 // then it commits, delivers and returns nil. It returns an error when a record fails under the policy Stop, when another
 // instance has taken over a task (stream.ErrFenced), when a topic differs from its declaration or vanishes, or when retention
 // has overtaken a position. A user function that does not return in time after ctx has ended is a *BlockedError: Run returns
-// without it, and its goroutine ends when it does. Whatever ends it, a new Run goes on where the last commit was, as if nothing had happened.
+// without it, and its goroutine ends when it does. Whatever ends it, a new Run goes on where the last commit was, as if nothing had
+// happened.
 func (a *App) Run(ctx context.Context) error {
 	if err := a.createTopics(ctx); err != nil {
 		if ctx.Err() != nil {

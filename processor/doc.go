@@ -10,9 +10,9 @@
 //
 // # The one rule of the DSL
 //
-// An operation that keeps the type of its stream is a method (Filter, Peek, Merge, To); one that changes it is a function
-// (Map, FlatMap, KeyBy, Process). Map changes values and never keys; KeyBy changes keys and never values, so that a
-// repartition topic shows at one word. Whatever keeps state or makes a topic has a written name, unique in the topology.
+// An operation that keeps the type of its stream is a method (Filter, Peek, Branch, Merge, To); one that changes it is a function
+// (Map, FlatMap, KeyBy, Process; Union is Merge for results that have a stream inside). Map changes values and never keys; KeyBy
+// changes keys and never values, so that a repartition topic shows at one word. Whatever keeps state or makes a topic has a written name, unique in the topology.
 //
 // # Vocabulary
 //
@@ -33,8 +33,8 @@
 //   - A restart changes no result: stream time and timers are part of the commit.
 //   - A task takes the record with the lowest event time among its inputs; the order within a partition never changes. An input
 //     that has run dry is waited for if the server has more of it, and not if it is caught up.
-//   - A failed record leaves no trace but its dead letter: stores, timers and what was forwarded are as if it had not come. So does
-//     each failed attempt of a Retry.
+//   - A failed record leaves no trace but its dead letter: stores, timers and what was forwarded are as if it had not come; nor
+//     does a failed attempt of a Retry.
 //   - Timers fire in order of time, operator and key, before the record that moved stream time past them is processed, and with
 //     stream time set to their own time.
 //   - Records of one key keep their order from a topic, through operators and repartition topics, to a topic.

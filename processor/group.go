@@ -91,14 +91,13 @@ func (g *group) blocked(since time.Duration) []error {
 	for r := range g.running {
 		at := r.task.Calling()
 		switch {
-		case at != nil && since > g.timeout:
+		case at != "" && since > g.timeout:
 		case since > 3*g.timeout:
-			other := "no operator (the values of a store, or the client)"
-			at = &other
+			at = "no operator (the values of a store, or the client)"
 		default:
 			return nil
 		}
-		found = append(found, &BlockedError{Task: r.task.ID(), Operator: *at, Timeout: since.Round(time.Millisecond), Stack: stackOf(r.label())})
+		found = append(found, &BlockedError{Task: r.task.ID(), Operator: at, Timeout: since.Round(time.Millisecond), Stack: stackOf(r.label())})
 	}
 	return found
 }

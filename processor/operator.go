@@ -13,10 +13,12 @@ type operator struct {
 	sub    *subTopology
 	name   string
 	policy policy
+	rank   int32 // among those whose functions the task calls
 }
 
 func (v *vertex) operator(w *wiring) *operator {
-	return &operator{task: w.task, sub: w.sub, name: v.label() + " (" + v.at + ")", policy: *v.policy}
+	name := v.label() + " (" + v.at + ")"
+	return &operator{task: w.task, sub: w.sub, name: name, policy: *v.policy, rank: w.task.Operator(name)}
 }
 
 // label names a vertex for people, without its place.
@@ -79,10 +81,17 @@ func persist[A, B any](o *operator, f func(A) (B, error), a A) (b B, tries int, 
 }
 
 func attempt[A, B any](o *operator, f func(A) (B, error), a A) (b B, err error) {
-	outer := o.task.Enter(&o.name)
-	defer o.task.Leave(outer)
-	defer recoverInto(&err) // a panic is a failure of the record, at this operator
+	outer := o.task.Enter(o.rank)
+	defer o.leave(outer, &err)
 	return f(a)
+}
+
+// leave ends a call. A panic is a failure of the record, at this operator.
+func (o *operator) leave(outer int32, err *error) {
+	o.task.Leave(outer)
+	if p := recover(); p != nil {
+		*err = &PanicError{Value: p, Stack: debug.Stack()}
+	}
 }
 
 // again waits for the next attempt; it reports false if there is none.
@@ -120,7 +129,7 @@ func (e *partialError) Error() string { return e.err.Error() }
 func (e *partialError) Unwrap() error { return e.err }
 
 func isPartial(err error) bool {
-	_, ok := err.(*partialError) //nolint:errorlint // what Partial has returned, not something around it
+	_, ok := any(err).(*partialError) // what Partial has returned, and not an error that has it inside
 	return ok
 }
 

@@ -82,14 +82,14 @@ func TestDoomTakesEverythingBack(t *testing.T) {
 // TestCallingNamesTheInnermostOperator follows nested calls, as Forward makes them.
 func TestCallingNamesTheInnermostOperator(t *testing.T) {
 	_, task := sample()
-	outer, inner := "outer", "inner"
-	require.Nil(t, task.Calling())
-	a := task.Enter(&outer)
-	b := task.Enter(&inner)
-	require.Equal(t, &inner, task.Calling())
+	outer, inner := task.Operator("outer"), task.Operator("inner")
+	require.Empty(t, task.Calling())
+	a := task.Enter(outer)
+	b := task.Enter(inner)
+	require.Equal(t, "inner", task.Calling())
 	task.Leave(b)
-	require.Equal(t, &outer, task.Calling())
+	require.Equal(t, "outer", task.Calling())
 	task.Leave(a)
 	task.Rest()
-	require.Nil(t, task.Calling())
+	require.Empty(t, task.Calling())
 }
