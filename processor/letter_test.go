@@ -32,6 +32,29 @@ func TestRetryPausesDoubleUpToABound(t *testing.T) {
 	require.Equal(t, "5 attempts, then dead letter", zero.String())
 }
 
+// TestLettersWithoutARecordAreKept has no letter sent back whose record has been processed, or that is about none.
+func TestLettersWithoutARecordAreKept(t *testing.T) {
+	letter := func(more stream.Headers) *stream.Message {
+		h := stream.Headers{DeadOperator: {"op"}, DeadAttempt: {"1"}, DeadTime: {"2020-01-01T00:00:00Z"}}
+		for name, values := range more {
+			h[name] = values
+		}
+		return &stream.Message{Offset: 1, Headers: h}
+	}
+	r := &redrive{last: intent{Epoch: "e"}}
+	var done Redriven
+	for _, m := range []*stream.Message{
+		letter(nil), letter(stream.Headers{DeadTopic: {"t"}, DeadPartition: {"0"}, DeadOffset: {"7"}, DeadPartial: {"true"}}),
+	} {
+		o, err := r.outgoing(m, &done)
+		require.NoError(t, err)
+		require.Nil(t, o)
+	}
+	require.Equal(t, Redriven{Kept: 2}, done)
+	_, err := r.outgoing(&stream.Message{Offset: 1}, &done)
+	require.ErrorIs(t, err, errNoLetter)
+}
+
 // FuzzLetter reads headers that anybody may have written into the dead letter topic.
 func FuzzLetter(f *testing.F) {
 	f.Add("topic", "1", "2", "map", "3", "2020-01-01T00:00:00Z", "1 2 3 4")

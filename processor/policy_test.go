@@ -260,6 +260,7 @@ func TestPanicsAnywhereAreFailedRecords(t *testing.T) {
 		require.Contains(t, letters[0].Headers.Get(processor.DeadError), "boom", name)
 		require.Contains(t, letters[0].Headers.Get(processor.DeadStack), "policy_test.go", name)
 		if name == "timer" {
+			require.Contains(t, letters[0].Headers.Get(processor.DeadError), `timer of key "13" at 2000-01-01T00:00:00Z: panic: boom`)
 			require.Equal(t, []int{1, 13, 2}, values(processortest.Read(d, passed)))
 			continue
 		}

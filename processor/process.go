@@ -95,16 +95,22 @@ func bindTimers[Out any](c *Context[Out], timers newTimers, name string, fire fu
 	if fire == nil {
 		return nil
 	}
-	call := func(tm Timer) (struct{}, error) {
-		err := fire(tm)
-		if err != nil && !isPartial(err) {
-			err = fmt.Errorf("timer of key %q at %s: %w", tm.Key, tm.At.Format(time.RFC3339Nano), err)
-		}
-		return struct{}{}, err
-	}
+	call := func(tm Timer) (struct{}, error) { return struct{}{}, fire(tm) }
 	return timers(c.w.task, c.vertex.name+"."+name, func(key string, at int64) {
-		guard(c.op, call, Timer{Key: key, At: fromNanos(at)})
+		tm := Timer{Key: key, At: fromNanos(at)}
+		if _, tries, err := persist(c.op, call, tm); err != nil {
+			c.op.fail(timerError(tm, err), tries)
+		}
 	})
+}
+
+// timerError says which timer has failed: there is no record to say it.
+func timerError(tm Timer, err error) error {
+	of := fmt.Errorf("timer of key %q at %s: %w", tm.Key, tm.At.Format(time.RFC3339Nano), err)
+	if isPartial(err) {
+		return Partial(of)
+	}
+	return of
 }
 
 // Forward hands a record on. It returns when everything below is done with it.

@@ -59,7 +59,7 @@ const (
 )
 
 // Redrive sends dead letters back: each record to the topic and the partition where it was read, with its own key, bytes and headers,
-// as a new record at the end; its event time is what it was. Attempts are counted on: a record that fails again becomes a letter
+// as a new record at the end; its event time is what it was, so a window that has closed by then takes it as late. Attempts are counted on: a record that fails again becomes a letter
 // that says so. It ends with the letters that were there when it began, so one that comes back at once is not sent twice. Letters
 // stay in their topic, until its MaxAge.
 //

@@ -55,7 +55,7 @@ func testBlocked(t *testing.T, bounded bool) {
 	var be *processor.BlockedError
 	require.ErrorAs(t, err, &be)
 	require.Equal(t, "ints-0", be.Task)
-	require.Contains(t, be.Operator, "process hang (processor/policy_test.go:")
+	require.Contains(t, be.Operator, "process hang (processor/stopping_test.go:")
 	require.Contains(t, be.Stack, "waitForever")
 	require.NotContains(t, err.Error(), "\n")
 	released.Store(true)
