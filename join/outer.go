@@ -100,13 +100,17 @@ func (j *outer[L, R, V]) takeLeft(rec *processor.Record[side[L, R]]) error {
 		}
 		failed = errors.Join(failed, j.match(id, &l, at.At, &r))
 	}
-	if !l.Matched {
-		if err := j.alone(rec.Key, rec.Time.Add(j.b.knownAfterLeft()), func() error { return j.leftAlone(id, &l) }); err != nil {
+	switch {
+	case l.Matched:
+	case j.emit == OnUpdate:
+		failed = j.leftAlone(id, &l)
+	default:
+		if err := j.c.Schedule(rec.Key, rec.Time.Add(j.b.knownAfterLeft())); err != nil {
 			return err
 		}
 	}
 	j.left.Add(rec.Key, rec.Time, l)
-	return failed
+	return processor.Partial(failed)
 }
 
 func (j *outer[L, R, V]) takeRight(rec *processor.Record[side[L, R]]) error {
@@ -122,21 +126,18 @@ func (j *outer[L, R, V]) takeRight(rec *processor.Record[side[L, R]]) error {
 	}
 	if j.both && !r.Matched {
 		r.Headers = rec.Headers // a pair has the left's
-		id := processor.RowID{Key: rec.Key, At: rec.Time}
-		if err := j.alone(rec.Key, rec.Time.Add(j.b.knownAfterRight()), func() error { return j.rightAlone(id, &r) }); err != nil {
+	}
+	switch {
+	case r.Matched || !j.both:
+	case j.emit == OnUpdate:
+		failed = j.rightAlone(processor.RowID{Key: rec.Key, At: rec.Time}, &r)
+	default:
+		if err := j.c.Schedule(rec.Key, rec.Time.Add(j.b.knownAfterRight())); err != nil {
 			return err
 		}
 	}
 	j.right.Add(rec.Key, rec.Time, r)
-	return failed
-}
-
-// alone deals with a record that has met nobody yet: it is told at once, or when its window closes.
-func (j *outer[L, R, V]) alone(key string, known time.Time, tell func() error) error {
-	if j.emit == OnUpdate {
-		return tell()
-	}
-	return j.c.Schedule(key, known)
+	return processor.Partial(failed)
 }
 
 // close tells of the rows whose windows have just closed and that have met nobody (departures D3 and D4).
@@ -150,7 +151,7 @@ func (j *outer[L, R, V]) close(t processor.Timer) error {
 		}
 	}
 	if !j.both {
-		return failed
+		return processor.Partial(failed)
 	}
 	at = t.At.Add(-j.b.knownAfterRight())
 	for id, r := range j.right.Range(t.Key, at, at) {
@@ -159,7 +160,7 @@ func (j *outer[L, R, V]) close(t processor.Timer) error {
 			once(j.right, id, r, j.b.before)
 		}
 	}
-	return failed
+	return processor.Partial(failed)
 }
 
 // once keeps a row from being told again by the timer of a later row with its key and time. Where the bound is not below zero there

@@ -33,4 +33,14 @@ func TestKeysThatATopicCannotHave(t *testing.T) {
 	require.Equal(t, long, letters[0].Headers.Get(stream.KeyHeader))
 	require.Empty(t, letters[0].Key)
 	require.Contains(t, letters[1].Headers.Get(processor.DeadError), "compacted")
+
+	done, err := processor.Redrive(t.Context(), client, stream.Topic[[]byte]{Name: "keys-dead-letters"}, processor.RedriveConfig{})
+	require.NoError(t, err)
+	require.Equal(t, 2, done.Sent)
+	back := all(t, client, in)
+	require.Len(t, back, 5)
+	require.Equal(t, long, back[3].Key)
+	require.Empty(t, back[3].Headers.Get(stream.KeyHeader))
+	require.Equal(t, 1, back[3].Value)
+	require.Equal(t, 2, back[4].Value)
 }
