@@ -40,7 +40,8 @@ type RedriveConfig struct {
 	Group string
 	// Filter picks the letters. Those that it does not want are passed over for good, as far as this group is concerned. Nil: all.
 	Filter func(Letter) bool
-	// Limit is how many letters are sent back at most, over all partitions. 0: all that there are when Redrive begins.
+	// Limit is how many letters are sent back at most, over all partitions; a batch that was begun by a Redrive that was killed is
+	// finished first. 0: all that there are when Redrive begins.
 	Limit int
 }
 
