@@ -35,11 +35,13 @@ type Letter struct {
 
 // RedriveConfig says what Redrive sends back. The zero value sends everything.
 type RedriveConfig struct {
-	// Group is the consumer group on the dead letter topic under which the position is kept. "": "redrive".
+	// Group is the consumer group on the dead letter topic under which the position is kept. "": "redrive". Another group begins at
+	// the first letter.
 	Group string
 	// Filter picks the letters. Those that it does not want are passed over for good, as far as this group is concerned. Nil: all.
 	Filter func(Letter) bool
-	// Limit is how many letters are sent back at most, over all partitions. 0: all that there are when Redrive begins.
+	// Limit is how many letters are sent back at most, over all partitions; a batch that was begun by a Redrive that was killed is
+	// finished first. 0: all that there are when Redrive begins.
 	Limit int
 }
 
@@ -63,9 +65,9 @@ const (
 // that says so. It ends with the letters that were there when it began, so one that comes back at once is not sent twice. Letters
 // stay in their topic, until its MaxAge.
 //
-// Each letter is sent once, and a Redrive that is killed goes on where it was: the position is kept in the group, what is about to
-// be sent is noted in the journal "<topic>-<group>-redrive" first, and each record has an id made of its letter's position, by
-// which a second copy is found. Of two that run at the same time in one group, the older one ends with stream.ErrFenced.
+// Each letter is sent once, and a Redrive that is killed goes on where it was: the position, and what is about to be sent, are in the
+// journal "<topic>-<group>-redrive", and each record has an id made of its letter's position, by which a second copy is found. The
+// durable consumers of the group show the position to NATS tools. Of two that run at the same time in one group, the older one ends with stream.ErrFenced.
 func Redrive(ctx context.Context, client *stream.Client, letters stream.Topic[[]byte], cfg RedriveConfig) (Redriven, error) {
 	if cfg.Group == "" {
 		cfg.Group = "redrive"
@@ -83,43 +85,39 @@ type redrive struct {
 	letters stream.TopicSpec
 	cfg     RedriveConfig
 	journal *stream.Journal
-	last    intent    // what was to be sent last, maybe by somebody who was killed
-	noted   time.Time // when
+	state   redriveState
+	noted   time.Time // when the state that was found became durable
 	done    Redriven
 	topics  map[string]stream.TopicSpec // those that letters have named
 }
 
-// intent is an entry of the journal: the letters From to To, exclusively, are about to be sent back.
-type intent struct {
-	Version   int    `json:"version"`
-	Epoch     string `json:"epoch"` // part of all ids; a topic that was made anew has another one
+// redriveState is an entry of the journal.
+type redriveState struct {
+	Version int      `json:"version"`
+	Epoch   string   `json:"epoch"` // part of all ids; a topic that was made anew has another one
+	Next    []uint64 `json:"next"`  // per partition: every letter before is done
+	// Partition and To say what is about to be sent back: the letters from Next to To, exclusively. To is 0 when nothing is.
 	Partition int    `json:"partition"`
-	From      uint64 `json:"from"`
 	To        uint64 `json:"to"`
 }
 
-const intentVersion = 1
+const redriveVersion = 1
 
 func (r *redrive) run(ctx context.Context) error {
 	extents, err := r.client.Offsets(ctx, r.letters)
 	if err != nil {
 		return err
 	}
-	positions, err := r.client.Committed(ctx, r.letters, r.cfg.Group)
-	if err != nil {
-		return err
-	}
-	if err := r.open(ctx, positions); err != nil {
+	if err := r.open(ctx, extents); err != nil {
 		return err
 	}
 	for i := range extents { // first what was interrupted
-		p := (r.last.Partition + i) % len(extents)
-		extent := extents[p]
-		from := max(positions[p].Next, extent.First)
-		if from >= extent.Next || r.full() {
+		p := (r.state.Partition + i) % len(extents)
+		from := max(r.state.Next[p], extents[p].First)
+		if from >= extents[p].Next || r.full() {
 			continue
 		}
-		if err := r.partition(ctx, p, from, extent.Next); err != nil {
+		if err := r.partition(ctx, p, from, extents[p].Next); err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
 	}
@@ -128,29 +126,39 @@ func (r *redrive) run(ctx context.Context) error {
 
 func (r *redrive) full() bool { return r.cfg.Limit > 0 && r.done.Sent >= r.cfg.Limit }
 
-// open reads what the last Redrive of the group was about to do.
-func (r *redrive) open(ctx context.Context, positions []stream.GroupOffset) (err error) {
+// open reads how far the group has come, and what it was about to send.
+func (r *redrive) open(ctx context.Context, extents []stream.PartitionOffsets) (err error) {
 	if r.journal, err = r.client.OpenJournal(ctx, r.letters.Name+"-"+r.cfg.Group+"-redrive"); err != nil {
 		return err
 	}
 	err = r.journal.Replay(ctx, func(e stream.Entry) error {
-		r.last, r.noted = intent{}, e.Stored
-		if err := json.Unmarshal(e.Data, &r.last); err != nil {
+		r.state, r.noted = redriveState{}, e.Stored
+		if err := json.Unmarshal(e.Data, &r.state); err != nil {
 			return fmt.Errorf("the journal of the group: %w", err)
 		}
-		if r.last.Version != intentVersion {
-			return fmt.Errorf("the journal of the group has format %d, this program reads format %d: run the version that wrote it, or use another group", r.last.Version, intentVersion)
+		if r.state.Version != redriveVersion {
+			return fmt.Errorf("the journal of the group has format %d, this program reads format %d: run the version that wrote it, or use another group",
+				r.state.Version, redriveVersion)
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+	if err == nil && !r.state.fits(extents) { // new, or the topic was made anew
+		r.state = redriveState{Version: redriveVersion, Epoch: rand.Text(), Next: make([]uint64, len(extents))}
 	}
-	p := r.last.Partition
-	if r.last.Epoch == "" || p >= len(positions) || positions[p].Next < r.last.From { // new, or the topic was made anew
-		r.last = intent{Epoch: rand.Text()}
+	return err
+}
+
+// fits reports whether a state is about the topic as it is.
+func (s *redriveState) fits(extents []stream.PartitionOffsets) bool {
+	if s.Epoch == "" || len(s.Next) != len(extents) || s.Partition < 0 || s.Partition >= len(extents) {
+		return false
 	}
-	return nil
+	for p, extent := range extents {
+		if s.Next[p] > extent.Next || p == s.Partition && s.To > extent.Next {
+			return false
+		}
+	}
+	return true
 }
 
 // partition sends back what the letters from to to, exclusively, say.
@@ -204,7 +212,7 @@ func (r *redrive) partition(ctx context.Context, p int, from, to uint64) error {
 // send sends one batch of letters back, once, and stores the position.
 func (r *redrive) send(ctx context.Context, p int, batch []stream.Message) error {
 	begun := 0 // those that may have been sent already
-	for begun < len(batch) && p == r.last.Partition && batch[begun].Offset < r.last.To {
+	for begun < len(batch) && p == r.state.Partition && batch[begun].Offset < r.state.To {
 		begun++
 	}
 	if begun > 0 {
@@ -218,12 +226,13 @@ func (r *redrive) send(ctx context.Context, p int, batch []stream.Message) error
 	return r.sendPart(ctx, p, batch, false)
 }
 
+// sendPart sends letters back. begun says that somebody has been at it before and may have sent some; it was within the limit then.
 func (r *redrive) sendPart(ctx context.Context, p int, batch []stream.Message, begun bool) error {
 	var out []stream.Outgoing
 	done := r.done
 	next := batch[0].Offset
 	for i := range batch {
-		if r.cfg.Limit > 0 && done.Sent >= r.cfg.Limit {
+		if !begun && r.cfg.Limit > 0 && done.Sent >= r.cfg.Limit {
 			break
 		}
 		o, err := r.outgoing(ctx, &batch[i], &done)
@@ -240,22 +249,26 @@ func (r *redrive) sendPart(ctx context.Context, p int, batch []stream.Message, b
 		if out, err = (&committer{client: r.client}).missing(ctx, out, r.noted); err != nil {
 			return err
 		}
-	} else if err := r.note(ctx, intent{Version: intentVersion, Epoch: r.last.Epoch, Partition: p, From: batch[0].Offset, To: next}); err != nil {
-		return err
+	} else {
+		r.state.Partition, r.state.To = p, next
+		if err := r.note(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.client.Publish(ctx, out); err != nil {
 		return err
 	}
-	if err := r.client.StoreOffset(ctx, r.letters, r.cfg.Group, p, next); err != nil {
+	r.state.Next[p], r.state.To = next, 0
+	r.done = done
+	if err := r.note(ctx); err != nil {
 		return err
 	}
-	r.done = done
-	return nil
+	return r.client.StoreOffset(ctx, r.letters, r.cfg.Group, p, next)
 }
 
-// note makes what is about to be sent durable, and makes sure that nobody else is at it.
-func (r *redrive) note(ctx context.Context, i intent) error {
-	data, err := json.Marshal(i)
+// note makes the state durable, and makes sure that nobody else is at it.
+func (r *redrive) note(ctx context.Context) error {
+	data, err := json.Marshal(r.state)
 	if err != nil {
 		return err
 	}
@@ -263,7 +276,6 @@ func (r *redrive) note(ctx context.Context, i intent) error {
 	if err != nil {
 		return err
 	}
-	r.last, r.noted = i, entry.Stored
 	return r.journal.Trim(ctx, entry.Seq)
 }
 
@@ -288,7 +300,7 @@ func (r *redrive) outgoing(ctx context.Context, m *stream.Message, done *Redrive
 	o := &stream.Outgoing{
 		Topic: topic, Partition: letter.Partition,
 		Key: letter.Key, Data: letter.Data, Headers: letter.original(),
-		ID: fmt.Sprintf("%s/%s-%d/%d/0", r.last.Epoch, r.letters.Name, m.Partition, m.Offset),
+		ID: r.id(m.Partition, m.Offset),
 	}
 	if place := letter.Headers.Get(DeadRepartitioned); place != "" {
 		e := engine.Emitted{Key: letter.Key, Headers: o.Headers, Data: letter.Data}
@@ -312,6 +324,11 @@ func (r *redrive) topic(ctx context.Context, name string) (stream.TopicSpec, err
 		r.topics[name] = spec
 	}
 	return spec, nil
+}
+
+// id identifies the record of a letter. Read as "task/commit/index", as sub-topologies do, it tells them which letters they have had.
+func (r *redrive) id(partition int, offset uint64) string {
+	return fmt.Sprintf("%s/%s-%d/%d/0", r.state.Epoch, r.letters.Name, partition, offset)
 }
 
 var errNoLetter = errors.New("it is no dead letter of this version")

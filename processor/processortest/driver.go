@@ -41,8 +41,8 @@ type topic struct {
 	read       []int // per partition: how many have been returned by Read
 }
 
-// New returns a driver for t, with empty topics. The clock that stamps stored records starts at 2000-01-01 and moves only by
-// SetClock. Errors of the driver itself fail tb.
+// New returns a driver for t, with empty topics. The clock that stamps stored records starts at 2000-01-01 and moves by
+// SetClock, AdvanceClock and the pauses of a Retry. Errors of the driver itself fail tb.
 func New(tb testing.TB, t *processor.Topology) *Driver {
 	tb.Helper()
 	d := &Driver{
