@@ -188,8 +188,15 @@ func (b *backoff) wait(ctx context.Context) error {
 	}
 }
 
-// codeReplicasNotSupported is the answer of a server that is in no cluster.
-const codeReplicasNotSupported = 10074
+// What the server answers to requests for which it has no room or no peers.
+const (
+	codeAccountResources      = 10002
+	codeInsufficientResources = 10023
+	codeMemoryResources       = 10028
+	codeStorageResources      = 10047
+	codeReplicasNotSupported  = 10074 // it is in no cluster
+	codeStoreFailed           = 10077
+)
 
 // retryable says whether asking the server again may help. What JetStream
 // answers with code 5xx, and silence, are states that pass; a request that it
@@ -205,7 +212,11 @@ func retryable(err error) bool {
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.Code >= 500 && api.ErrorCode != codeReplicasNotSupported && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
+		switch api.ErrorCode {
+		case codeReplicasNotSupported, codeMemoryResources, codeStorageResources, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
+			return false
+		}
+		return api.Code >= 500
 	}
 	return true // no responders, timeouts, lost connections
 }
@@ -219,10 +230,10 @@ func (c *Client) ask(ctx context.Context, fn func(ctx context.Context) error) er
 		err := fn(one)
 		cancel()
 		if err == nil || !retryable(err) {
-			return err
+			return noRoom(err)
 		}
 		if werr := b.wait(ctx); werr != nil {
-			return fmt.Errorf("%w (last answer: %w)", werr, err)
+			return fmt.Errorf("%w (last answer: %w)", werr, noRoom(err))
 		}
 	}
 }
