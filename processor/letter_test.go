@@ -66,7 +66,7 @@ func FuzzLetter(f *testing.F) {
 			DeadTopic: {topic}, DeadPartition: {partition}, DeadOffset: {offset}, DeadOperator: {operator}, DeadAttempt: {attempt},
 			DeadTime: {at}, DeadRepartitioned: {place}, "Own": {"kept"},
 		}}
-r := &redrive{state: redriveState{Epoch: "e"}, topics: map[string]stream.TopicSpec{topic: {Name: topic, Partitions: 3}}}
+		r := &redrive{state: redriveState{Epoch: "e"}, topics: map[string]stream.TopicSpec{topic: {Name: topic, Partitions: 3}}}
 		var done Redriven
 		o, err := r.outgoing(t.Context(), m, &done)
 		if err != nil || o == nil {

@@ -189,10 +189,15 @@ func (b *backoff) wait(ctx context.Context) error {
 	}
 }
 
-// Codes of the server for which the client library has no name.
+// Codes of the server for which the client library has no name: it has no room, or no peers.
 const (
-	codeNoPeers              jetstream.ErrorCode = 10005 // no server, or none that is there, takes a replica
-	codeReplicasNotSupported jetstream.ErrorCode = 10074 // the server is in no cluster
+	codeAccountResources      jetstream.ErrorCode = 10002
+	codeNoPeers               jetstream.ErrorCode = 10005 // no server, or none that is there, takes a replica
+	codeInsufficientResources jetstream.ErrorCode = 10023
+	codeMemoryResources       jetstream.ErrorCode = 10028
+	codeStorageResources      jetstream.ErrorCode = 10047
+	codeReplicasNotSupported  jetstream.ErrorCode = 10074 // the server is in no cluster
+	codeStoreFailed           jetstream.ErrorCode = 10077
 )
 
 // retryable says whether asking the server again may help. What JetStream
@@ -209,10 +214,13 @@ func retryable(err error) bool {
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		if api.ErrorCode == codeNoPeers { // a 400, although an offline peer comes back; too few servers stay too few
+		switch api.ErrorCode {
+		case codeNoPeers: // a 400, although an offline peer comes back; too few servers stay too few
 			return strings.Contains(api.Description, "peer offline")
+		case codeReplicasNotSupported, codeMemoryResources, codeStorageResources, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
+			return false
 		}
-		return api.Code >= 500 && api.ErrorCode != codeReplicasNotSupported && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
+		return api.Code >= 500
 	}
 	return true // no responders, timeouts, lost connections
 }
@@ -226,10 +234,10 @@ func (c *Client) ask(ctx context.Context, fn func(ctx context.Context) error) er
 		err := fn(one)
 		cancel()
 		if err == nil || !retryable(err) {
-			return err
+			return noRoom(err)
 		}
 		if werr := b.wait(ctx); werr != nil {
-			return fmt.Errorf("%w (last answer: %w)", werr, err)
+			return fmt.Errorf("%w (last answer: %w)", werr, noRoom(err))
 		}
 	}
 }

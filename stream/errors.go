@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 var (
@@ -280,6 +282,37 @@ func (e *PublishError) Error() string {
 
 // Unwrap gives the server's reason.
 func (e *PublishError) Unwrap() error { return e.Err }
+
+// StorageError says that the server has no room left for what was asked. Sending
+// records and appending to journals is tried again until the context ends, since
+// room may be made; making topics and journals is not.
+type StorageError struct {
+	// Err is the server's answer.
+	Err error
+}
+
+// Error names the answer and the way out.
+func (e *StorageError) Error() string {
+	return fmt.Sprintf("the server has no room left: %v (make room on its disk, raise its limits, or keep less: MaxAge, MaxBytes, MaxRecords)", e.Err)
+}
+
+// Unwrap gives the server's answer.
+func (e *StorageError) Unwrap() error { return e.Err }
+
+// noRoom makes the server's answers about storage *StorageErrors, and leaves all
+// other errors alone.
+func noRoom(err error) error {
+	var api *jetstream.APIError
+	var known *StorageError
+	if errors.As(err, &known) || !errors.As(err, &api) {
+		return err
+	}
+	switch api.ErrorCode {
+	case codeAccountResources, codeInsufficientResources, codeMemoryResources, codeStorageResources, codeStoreFailed:
+		return &StorageError{Err: err}
+	}
+	return err
+}
 
 // GroupBusyError says that somebody else pulls from a durable of the consumer
 // group, so that neither reader sees all records.

@@ -200,7 +200,7 @@ func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
 			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append %d bytes: %w", len(data), err)}
 		}
 		if werr := b.wait(ctx); werr != nil {
-			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append: %w (last answer: %w)", werr, err)}
+			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append: %w (last answer: %w)", werr, noRoom(err))}
 		}
 	}
 }

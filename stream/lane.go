@@ -67,7 +67,8 @@ type lane struct {
 	probes   int
 	retryAt  time.Time // zero: no retry is due
 	delay    time.Duration
-	missing  int // answers in a row that nobody serves the subject
+	trouble  error // why the last session was left, nil since the server took something
+	missing  int   // answers in a row that nobody serves the subject
 }
 
 // session is one fast-ingest batch.
@@ -160,6 +161,9 @@ func (l *lane) await(ctx context.Context) error {
 	}
 	t.Stop()
 	l.mu.Lock()
+	if err != nil && l.trouble != nil {
+		err = fmt.Errorf("%w (last answer: %w)", err, noRoom(l.trouble))
+	}
 	return err
 }
 
@@ -303,6 +307,7 @@ func (l *lane) drop() {
 // retry leaves the session and sends everything again a little later.
 func (l *lane) retry(err error) {
 	l.drop()
+	l.trouble = err
 	l.delay = min(max(2*l.delay, firstBackoff), lastBackoff)
 	l.retryAt = time.Now().Add(l.delay)
 	l.c.log.Debug("publishing is tried again", zap.String("topic", l.spec.Name), zap.Int("partition", l.part),
@@ -344,7 +349,7 @@ func (l *lane) progress(s *session, n uint64) {
 	l.lastWord = time.Now()
 	l.probes, l.missing = 0, 0
 	if end := s.start + n; end > l.base && n <= s.sent {
-		l.delay = 0
+		l.delay, l.trouble = 0, nil
 		l.advance(int(end - l.base))
 	}
 }
@@ -411,7 +416,7 @@ func (l *lane) failed(s *session) {
 		l.resend()
 	case permanent(s.failErr):
 		m := l.queue[0]
-		l.errs = append(l.errs, &PublishError{Topic: l.spec.Name, Partition: l.part, Key: m.key, Err: s.failErr})
+		l.errs = append(l.errs, &PublishError{Topic: l.spec.Name, Partition: l.part, Key: m.key, Err: noRoom(s.failErr)})
 		l.advance(1)
 		l.resend()
 	default:
