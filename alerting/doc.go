@@ -22,7 +22,8 @@
 //	   +----------------------------------------------------------+
 //
 // A change to pending, firing or resolved emits an Alarm. A pending alarm that clears vanishes without a word, as in Prometheus:
-// it has alarmed nobody. Between the clear value and the threshold everything stays as it is (hysteresis).
+// it has alarmed nobody. With KeepFiringFor a firing alarm that clears goes on firing for that long, and is the same one if the breach
+// comes back. Between the clear value and the threshold everything stays as it is (hysteresis).
 //
 // # Guarantees
 //

@@ -47,6 +47,29 @@ func TestTimingIsThatOfPrometheus(t *testing.T) {
 	}
 }
 
+// TestKeepFiringForIsThatOfPrometheus: 1m with an evaluation a minute gives exactly one extra firing evaluation.
+func TestKeepFiringForIsThatOfPrometheus(t *testing.T) {
+	const none, f, r = alerting.Inactive, alerting.Firing, alerting.Resolved
+	for name, c := range map[string]struct {
+		keep   time.Duration
+		values []float64
+		want   []alerting.State
+	}{
+		"1m":                        {time.Minute, []float64{90, 70, 70, 70}, []alerting.State{f, none, r, none}},
+		"2m30s":                     {150 * time.Second, []float64{90, 70, 70, 70, 70}, []alerting.State{f, none, none, none, r}},
+		"a breach starts it again":  {2 * time.Minute, []float64{90, 70, 70, 90, 70, 70, 70}, []alerting.State{f, none, none, none, none, none, r}},
+		"the same alarm afterwards": {time.Hour, []float64{90, 70, 90, 70, 90}, []alerting.State{f, none, none, none, none}},
+	} {
+		m := alerting.Machine{When: alerting.Above(80), KeepFiringFor: c.keep}
+		for i, v := range c.values {
+			require.Equal(t, c.want[i], m.Step(at(i*60), v), "%s, sample %d", name, i)
+			if m.State == f {
+				require.Equal(t, at(0), m.Since, name)
+			}
+		}
+	}
+}
+
 func TestHysteresis(t *testing.T) {
 	const none, f, r = alerting.Inactive, alerting.Firing, alerting.Resolved
 	require.Equal(t, []alerting.State{none, f, none, none, none, r, none, f},
@@ -77,11 +100,12 @@ func TestMachineEqualsItsDefinition(t *testing.T) {
 			now += rapid.IntRange(1, 3).Draw(t, "gap")
 			times[i] = now
 		}
-		m := alerting.Machine{When: when, For: hold}
+		keep := time.Duration(rapid.IntRange(0, 5).Draw(t, "keep")) * time.Second
+		m := alerting.Machine{When: when, For: hold, KeepFiringFor: keep}
 		for i := range values {
 			change := m.Step(at(times[i]), values[i])
-			state, since := judge(times[:i+1], values[:i+1], threshold, clear, hold)
-			before, _ := judge(times[:i], values[:i], threshold, clear, hold)
+			state, since := judge(times[:i+1], values[:i+1], limits{threshold, clear, hold, keep})
+			before, _ := judge(times[:i], values[:i], limits{threshold, clear, hold, keep})
 			require.Equal(t, state, m.State)
 			if state != alerting.Inactive {
 				require.Equal(t, at(since), m.Since)
@@ -100,20 +124,36 @@ func TestMachineEqualsItsDefinition(t *testing.T) {
 	})
 }
 
+type limits struct {
+	threshold, clear float64
+	hold, keep       time.Duration
+}
+
 // judge says from the whole history what state an alarm is in after its last sample.
-func judge(times []int, values []float64, threshold, clear float64, hold time.Duration) (alerting.State, int) {
-	first := -1 // the breach that the alarm in hand began with
+func judge(times []int, values []float64, l limits) (alerting.State, int) {
+	seconds := func(from, to int) time.Duration { return time.Duration(times[to]-times[from]) * time.Second }
+	first, calm, fired := -1, -1, false // the breach that the alarm in hand began with, where it was over, whether it has fired
 	for i, v := range values {
-		if first < 0 && v > threshold {
+		switch {
+		case first < 0 && v > l.threshold:
 			first = i
-		} else if v <= clear {
-			first = -1
+		case first >= 0 && v > l.threshold:
+			calm = -1
+		case first >= 0 && v <= l.clear && calm < 0:
+			calm = i
+		}
+		if first < 0 {
+			continue
+		}
+		fired = fired || v > l.clear && seconds(first, i) >= l.hold
+		if v <= l.clear && (!fired || seconds(calm, i) >= l.keep) {
+			first, calm, fired = -1, -1, false
 		}
 	}
-	if first < 0 {
+	switch {
+	case first < 0:
 		return alerting.Inactive, 0
-	}
-	if time.Duration(times[len(times)-1]-times[first])*time.Second >= hold {
+	case fired:
 		return alerting.Firing, times[first]
 	}
 	return alerting.Pending, times[first]

@@ -26,6 +26,9 @@ type Rule[V any] struct {
 	When Condition
 	// For is how long a breach must last before the alarm fires. Zero: it fires with the first one.
 	For time.Duration
+	// KeepFiringFor is how long the alarm keeps firing when the breach is over, so that one that comes and goes is one alarm: it is
+	// resolved by the first sample that is at least that long after the one that cleared it, without a breach between. Zero: at once.
+	KeepFiringFor time.Duration
 	// Severity and Labels are passed on in every alarm.
 	Severity string
 	Labels   map[string]string
@@ -43,6 +46,9 @@ func Threshold[V any](in processor.Upstream[V], rule Rule[V]) processor.Stream[A
 	}
 	if rule.For < 0 {
 		processor.Mistake(in, "Threshold %s: For must be zero or more, got %v", rule.Name, rule.For)
+	}
+	if rule.KeepFiringFor < 0 {
+		processor.Mistake(in, "Threshold %s: KeepFiringFor must be zero or more, got %v", rule.Name, rule.KeepFiringFor)
 	}
 	if err := rule.When.Validate(); err != nil {
 		processor.Mistake(in, "Threshold %s: %v", rule.Name, err)
@@ -115,7 +121,7 @@ func (t *threshold[V]) judge(state keyState, r processor.Record[V], value float6
 	if state.Alarm != nil {
 		e = *state.Alarm
 	}
-	e.When, e.For = t.rule.When, t.rule.For
+	e.When, e.For, e.KeepFiringFor = t.rule.When, t.rule.For, t.rule.KeepFiringFor
 	since := e.Since
 	change := e.Step(r.Time, value)
 	if state.Alarm == nil && e.State != Inactive {

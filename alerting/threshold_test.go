@@ -218,6 +218,26 @@ func TestPlainSamplesResolveAtOnceAndLeaveNothingBehind(t *testing.T) {
 	require.JSONEq(t, "90", string(got[1].Value.Context))
 }
 
+func TestAnAlarmThatIsKeptFiringIsTheSameAfterACrash(t *testing.T) {
+	b := processor.NewBuilder("kept")
+	alerting.Threshold(processor.From(b, metrics), alerting.Rule[metric]{
+		Name: "R", Value: func(m metric) float64 { return m.CPU }, When: alerting.Above(80), KeepFiringFor: 3 * time.Second,
+	}).To(alarms)
+	topology, err := b.Build()
+	require.NoError(t, err)
+	d := processortest.New(t, topology)
+	var changes []string
+	for i, v := range []float64{90, 10, 10, 95, 10, 10, 10, 10, 10} {
+		processortest.Pipe(d, metrics, processor.Record[metric]{Key: "a", Value: metric{v, at(i)}})
+		d.Crash()
+		for _, a := range processortest.Read(d, alarms) {
+			require.Equal(t, at(0), a.Value.Since)
+			changes = append(changes, fmt.Sprintf("%s at %d", a.Value.State, i))
+		}
+	}
+	require.Equal(t, []string{"firing at 0", "resolved at 7"}, changes)
+}
+
 func TestValuesThatAreNoNumbersFail(t *testing.T) {
 	b := processor.NewBuilder("nan")
 	value := math.NaN()
@@ -244,6 +264,7 @@ func TestBuildReportsRulesThatMakeNoSense(t *testing.T) {
 		"there is no condi":  {Name: "R", Value: value},
 		"wrong side":         {Name: "R", Value: value, When: alerting.Above(1).ClearAt(2)},
 		"For must be zero o": {Name: "R", Value: value, When: alerting.Above(1), For: -1},
+		"KeepFiringFor must": {Name: "R", Value: value, When: alerting.Above(1), KeepFiringFor: -1},
 	} {
 		b := processor.NewBuilder("bad")
 		alerting.Threshold(processor.From(b, metrics), rule).To(alarms)

@@ -131,7 +131,10 @@ func (c *Cluster) launch(i int) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := Config{Name: name, Port: c.client[i]}.options(st.dir)
+	o, err := Config{Name: name, Port: c.client[i]}.options(st.dir)
+	if err != nil {
+		return nil, errors.Join(err, st.close())
+	}
 	o.Cluster = server.ClusterOpts{Name: "rossby", Host: loopback, Port: c.route[i]}
 	for j, port := range c.route {
 		if j != i {

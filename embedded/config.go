@@ -50,6 +50,12 @@ type Config struct {
 	// would have chosen. nil: none.
 	Mappings map[string]string
 
+	// ConfigFile is a configuration file of nats-server, for what Config has no
+	// field for: TLS, accounts, limits, leaf nodes. Where it is given, it alone says
+	// who may connect, in process too; the fields of Config go before it. Empty:
+	// none.
+	ConfigFile string
+
 	// NoJetStream starts a server for plain messaging only.
 	NoJetStream bool
 
@@ -78,25 +84,28 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
-func (c Config) options(dir string) *server.Options {
-	o := &server.Options{
-		ServerName: c.Name,
-		Host:       c.host(),
-		Port:       c.Port,
-		DontListen: c.Port == 0,
-		JetStream:  !c.NoJetStream,
-		StoreDir:   dir,
-		SyncAlways: c.SyncAlways,
-		NoSigs:     true,
-		// The program that embeds the server owns the process: its log and its
-		// system account are no business of others.
-		NoSystemAccount: false,
+func (c Config) options(dir string) (*server.Options, error) {
+	o := &server.Options{}
+	if c.ConfigFile != "" {
+		if err := o.ProcessConfigFile(c.ConfigFile); err != nil {
+			return nil, fmt.Errorf("embedded: Config.ConfigFile cannot be used: %w", err)
+		}
 	}
+	if c.Name != "" {
+		o.ServerName = c.Name
+	}
+	o.Host = c.host()
+	o.Port = c.Port
+	o.DontListen = c.Port == 0
+	o.JetStream = !c.NoJetStream
+	o.StoreDir = dir
+	o.SyncAlways = c.SyncAlways || o.SyncAlways
+	o.NoSigs = true // the program that embeds the server owns the process
 	if o.DontListen {
 		// Zero would become the default port, even where nothing listens.
 		o.Port = server.RANDOM_PORT
 	}
-	return o
+	return o, nil
 }
 
 // checkPort gives a typed error before the server is built, because the server

@@ -43,7 +43,11 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := launch(cfg.options(st.dir), st, cfg.Logger)
+	o, err := cfg.options(st.dir)
+	if err != nil {
+		return nil, errors.Join(err, st.close())
+	}
+	s, err := launch(o, st, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +92,8 @@ func (s *Server) waitReady(ctx context.Context, cfg Config) error {
 		}
 		return nil
 	})
-	if err != nil || cfg.NoJetStream {
-		return err
+	if err != nil || cfg.NoJetStream || cfg.ConfigFile != "" {
+		return err // with a file, only those can ask JetStream whom it lets in
 	}
 	nc, err := s.Connect(nats.NoReconnect())
 	if err != nil {

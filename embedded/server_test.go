@@ -253,3 +253,28 @@ func ExampleStart() {
 	}
 	// Output:
 }
+
+// A configuration file brings what Config has no field for, and cannot open the
+// server to the network.
+func TestConfigFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "server.conf")
+	require.NoError(t, os.WriteFile(path, []byte("host: 0.0.0.0\nport: 4222\nserver_name: filed\nauthorization { user: ann, password: pw }"), 0o600))
+	s := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort, ConfigFile: path})
+	require.Equal(t, "filed", s.Name())
+	require.Contains(t, s.URL(), "127.0.0.1:")
+	_, err := nats.Connect(s.URL())
+	require.ErrorIs(t, err, nats.ErrAuthorization)
+	nc, err := nats.Connect(s.URL(), nats.UserInfo("ann", "pw"))
+	require.NoError(t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	_, err = js.AccountInfo(t.Context())
+	require.NoError(t, err)
+
+	require.NoError(t, os.WriteFile(path, []byte("authorization {"), 0o600))
+	for _, bad := range []string{path, path + "x"} {
+		_, err := embedded.Start(t.Context(), embedded.Config{ConfigFile: bad})
+		require.ErrorContains(t, err, "Config.ConfigFile")
+	}
+}

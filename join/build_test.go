@@ -140,3 +140,41 @@ func TestTopologyOfAJoin(t *testing.T) {
 `, build(0).String())
 	build(2)
 }
+
+func TestBuildReportsOuterJoinsThatMakeNoSense(t *testing.T) {
+	b := processor.NewBuilder("bad")
+	l, r := processor.From(b, sides[0]), processor.From(b, sides[1])
+	join.Left[string, string, string](l, r, join.Window{Name: "w"}, nil).To(sink)
+	requireMistake(t, b, "Left w: the joiner is nil")
+	b = processor.NewBuilder("bad")
+	l, r = processor.From(b, sides[0]), processor.From(b, sides[1])
+	join.Absence(l, r, join.Window{Name: "w", Emit: join.OnUpdate}, func(l string) string { return l }).To(sink)
+	requireMistake(t, b, "Absence w: what is absent is known when the window has closed")
+}
+
+func TestBuildReportsAsOfThatMakesNoSense(t *testing.T) {
+	joiner := func(l string, _ *string) string { return l }
+	for want, w := range map[string]join.Window{
+		"it looks back only":        {Name: "w", Before: 1, After: 1},
+		"AsOf w: it looks back":     {Name: "w", Within: 1},
+		"AsOf w: what was the late": {Name: "w", Before: 1, Emit: join.OnUpdate},
+	} {
+		b := processor.NewBuilder("bad")
+		join.AsOf(processor.From(b, sides[0]), processor.From(b, sides[1]), w, joiner).To(sink)
+		requireMistake(t, b, want)
+	}
+}
+
+func TestBuildReportsLimitsThatMakeNoSense(t *testing.T) {
+	joiner := func(l string, _ join.Some[string]) string { return l }
+	for want, limit := range map[string]join.Limit[string]{
+		"a limit must be zero or more": {Rows: -1},
+		"got 0 rows and -1 bytes":      {Bytes: -1},
+		"needs the Size of a right":    {Bytes: 1},
+	} {
+		b := processor.NewBuilder("bad")
+		spec := join.Collecting[string]{Window: join.Window{Name: "w"}, Limit: limit}
+		join.CollectUpTo(processor.From(b, sides[0]), processor.From(b, sides[1]), spec, joiner).To(sink)
+		requireMistake(t, b, want)
+	}
+}

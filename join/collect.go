@@ -14,7 +14,7 @@ import (
 // that comes into its window later, and none when the window closes. Results have the left record's key, time, headers and
 // window: key and time name the left record that a result speaks of, and the latest one is the most complete.
 //
-// The slice that joiner gets is never nil. It may be kept, but not changed. Both streams must have the same number of
+// The slice that joiner gets is never nil. It may be kept, but not changed; CollectUpTo bounds it. Both streams must have the same number of
 // partitions. Records without a key are failed records, and so is one on which joiner panics; other results come all the same.
 func Collect[L, R, V any](left processor.Upstream[L], right processor.Upstream[R], w Window, joiner func(L, []R) V) Result[L, R, V] {
 	b, ok := check(left, right, w, "Collect")
@@ -60,10 +60,10 @@ func (j *collect[L, R, V]) record(rec processor.Record[side[L, R]]) error {
 }
 
 func (j *collect[L, R, V]) takeLeft(rec *processor.Record[side[L, R]]) error {
-	l := row[L]{rec.Value.left, rec.Headers}
+	l := row[L]{Value: rec.Value.left, Headers: rec.Headers}
 	if j.emit == OnUpdate {
 		j.left.Add(rec.Key, rec.Time, l)
-		return j.forward(processor.RowID{Key: rec.Key, At: rec.Time}, &l)
+		return processor.Partial(j.forward(processor.RowID{Key: rec.Key, At: rec.Time}, &l))
 	}
 	// The timer first: a row whose timer is refused, since it lies beyond the last event time there is, must not stay.
 	if err := j.c.Schedule(rec.Key, j.b.closes(rec.Time)); err != nil {
@@ -85,7 +85,7 @@ func (j *collect[L, R, V]) takeRight(rec *processor.Record[side[L, R]]) error {
 			failed = errors.Join(failed, j.forward(id, &l))
 		}
 	}
-	return failed
+	return processor.Partial(failed)
 }
 
 // close emits the left rows whose window has just closed (departure D4: whenever stream time advances, in the order of time).
@@ -95,7 +95,7 @@ func (j *collect[L, R, V]) close(t processor.Timer) error {
 	for id, l := range j.left.Range(t.Key, at, at) {
 		failed = errors.Join(failed, j.forward(id, &l))
 	}
-	return failed
+	return processor.Partial(failed)
 }
 
 // forward emits a left row with the right rows of its window.

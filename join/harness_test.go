@@ -35,6 +35,13 @@ func millis(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func pair(l, r string) string { return l + "," + r }
 
+func orNull(s *string) string {
+	if s == nil {
+		return "null"
+	}
+	return *s
+}
+
 func gather(l string, rs []string) string {
 	if rs == nil {
 		return l + ": no slice at all"
@@ -48,6 +55,12 @@ const (
 	inner verb = iota
 	collectOnClose
 	collectOnUpdate
+	leftOnClose
+	leftOnUpdate
+	outerOnClose
+	outerOnUpdate
+	absence
+	asOf
 )
 
 // bench is one join of strings, run by hand.
@@ -77,6 +90,20 @@ func newBench(t *testing.T, v verb, w join.Window, partitions int) *bench {
 	case collectOnUpdate:
 		w.Emit = join.OnUpdate
 		out = join.Collect(l, r, w, gather)
+	case leftOnUpdate:
+		w.Emit = join.OnUpdate
+		fallthrough
+	case leftOnClose:
+		out = join.Left(l, r, w, func(l string, r *string) string { return pair(l, orNull(r)) })
+	case outerOnUpdate:
+		w.Emit = join.OnUpdate
+		fallthrough
+	case outerOnClose:
+		out = join.Outer(l, r, w, func(l, r *string) string { return pair(orNull(l), orNull(r)) })
+	case asOf:
+		out = join.AsOf(l, r, w, func(l string, r *string) string { return pair(l, orNull(r)) })
+	case absence:
+		out = join.Absence(l, r, w, func(l string) string { return pair(l, "null") })
 	}
 	processor.Process(out, "shown", func(c *processor.Context[string]) processor.Handler[string] {
 		return processor.Handler[string]{Record: func(r processor.Record[string]) error {

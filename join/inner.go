@@ -58,12 +58,12 @@ func (j *inner[L, R, V]) record(rec processor.Record[side[L, R]]) error {
 
 func (j *inner[L, R, V]) takeLeft(rec *processor.Record[side[L, R]]) error {
 	var failed error
-	l := row[L]{rec.Value.left, rec.Headers}
+	l := row[L]{Value: rec.Value.left, Headers: rec.Headers}
 	for id, r := range j.right.Range(rec.Key, rec.Time.Add(-j.b.before), rec.Time.Add(j.b.after)) {
 		failed = errors.Join(failed, j.match(processor.RowID{Key: rec.Key, At: rec.Time}, &l, id.At, r))
 	}
 	j.left.Add(rec.Key, rec.Time, l)
-	return failed
+	return processor.Partial(failed)
 }
 
 func (j *inner[L, R, V]) takeRight(rec *processor.Record[side[L, R]]) error {
@@ -72,7 +72,7 @@ func (j *inner[L, R, V]) takeRight(rec *processor.Record[side[L, R]]) error {
 		failed = errors.Join(failed, j.match(id, &l, rec.Time, rec.Value.right))
 	}
 	j.right.Add(rec.Key, rec.Time, rec.Value.right)
-	return failed
+	return processor.Partial(failed)
 }
 
 // match forwards the pair of the left row id and a right row at a time.

@@ -37,6 +37,7 @@ type part struct {
 	now     int
 	done    []event // joined so far, in order of arrival
 	closed  map[string]bool
+	told    map[string]bool // has met a partner, or was told without one
 	results []string
 	late    map[string][]string
 }
@@ -78,6 +79,10 @@ func (m rules) collect(p *part, l event) {
 	for _, r := range p.byTime(func(r event) bool { return m.meet(l, r) }) {
 		values = append(values, r.value)
 	}
+	if m.verb == asOf {
+		m.emit(p, l, pair(l.value, append([]string{"null"}, values...)[len(values)]), l.time)
+		return
+	}
 	m.emit(p, l, gather(l.value, values), l.time)
 }
 
@@ -92,10 +97,47 @@ func (m rules) advance(p *part, now int) {
 	})
 	for _, l := range due {
 		p.closed[l.value] = true
-		if m.verb == collectOnClose {
+		if m.verb == collectOnClose || m.verb == asOf {
 			m.collect(p, l)
 		}
 	}
+	m.tell(p)
+}
+
+// known is when it is known that a record has no partner (departure D3).
+func (m rules) known(e event) int {
+	if e.kind == "left" {
+		return e.time + m.after + m.grace
+	}
+	return e.time + m.before + m.grace
+}
+
+func (m rules) speaksOf(e event) bool {
+	return m.verb >= leftOnClose && m.verb <= absence && e.kind == "left" || e.kind == "right" && (m.verb == outerOnClose || m.verb == outerOnUpdate)
+}
+
+// tell emits the records without partner whose windows have closed.
+func (m rules) tell(p *part) {
+	if m.verb == leftOnUpdate || m.verb == outerOnUpdate {
+		return
+	}
+	due := p.byTime(func(e event) bool { return m.speaksOf(e) && !p.told[e.value] && m.known(e) < p.now })
+	slices.SortStableFunc(due, func(a, b event) int {
+		return cmp.Or(cmp.Compare(m.known(a), m.known(b)), cmp.Compare(a.key, b.key), cmp.Compare(a.kind, b.kind))
+	})
+	for _, e := range due {
+		m.alone(p, e)
+	}
+}
+
+func (m rules) alone(p *part, e event) {
+	p.told[e.value] = true
+	if e.kind == "left" {
+		m.emit(p, e, pair(e.value, "null"), e.time)
+		return
+	}
+	p.results = append(p.results, fmt.Sprintf("%s@%d in %d..%d until %d from %s",
+		pair("null", e.value), e.time, e.time-m.after, e.time+m.before, m.closes(e), e.value))
 }
 
 func (m rules) step(p *part, e event) {
@@ -113,20 +155,25 @@ func (m rules) step(p *part, e event) {
 		if e.kind == "left" {
 			l, r = e, o
 		}
+		p.told[l.value], p.told[r.value] = true, true
 		switch {
-		case m.verb == inner:
+		case m.verb == inner || m.verb >= leftOnClose && m.verb < absence:
 			m.emit(p, l, pair(l.value, r.value), max(l.time, r.time))
 		case m.verb == collectOnUpdate && e.kind == "right" && !p.closed[l.value]:
 			m.collect(p, l)
 		}
 	}
+	if (m.verb == leftOnUpdate || m.verb == outerOnUpdate) && m.speaksOf(e) && !p.told[e.value] {
+		m.alone(p, e)
+	}
+	m.tell(p)
 }
 
 // expect runs the model and returns the results and the late records, partition by partition.
 func (m rules) expect(history []event) (results, late []string) {
 	parts := make([]part, m.partitions)
 	for i := range parts {
-		parts[i] = part{now: math.MinInt, closed: map[string]bool{}, late: map[string][]string{}}
+		parts[i] = part{now: math.MinInt, closed: map[string]bool{}, told: map[string]bool{}, late: map[string][]string{}}
 	}
 	for _, e := range history {
 		switch e.kind {
@@ -175,6 +222,9 @@ func (m rules) run(t *testing.T, history []event) (results, late []string) {
 
 func drawRules(rt *rapid.T, v verb) rules {
 	before := rapid.IntRange(-10, 25).Draw(rt, "before")
+	if v == asOf {
+		return rules{verb: v, before: max(before, 0), grace: rapid.IntRange(0, 15).Draw(rt, "grace"), partitions: rapid.IntRange(1, 2).Draw(rt, "partitions")}
+	}
 	return rules{
 		verb: v, before: before, after: rapid.IntRange(max(-10, -before), 25).Draw(rt, "after"),
 		grace: rapid.IntRange(0, 15).Draw(rt, "grace"), partitions: rapid.IntRange(1, 2).Draw(rt, "partitions"),
@@ -217,6 +267,12 @@ func testModel(t *testing.T, v verb) {
 func TestInnerEqualsItsModel(t *testing.T)           { testModel(t, inner) }
 func TestCollectOnCloseEqualsItsModel(t *testing.T)  { testModel(t, collectOnClose) }
 func TestCollectOnUpdateEqualsItsModel(t *testing.T) { testModel(t, collectOnUpdate) }
+func TestLeftOnCloseEqualsItsModel(t *testing.T)     { testModel(t, leftOnClose) }
+func TestLeftOnUpdateEqualsItsModel(t *testing.T)    { testModel(t, leftOnUpdate) }
+func TestOuterOnCloseEqualsItsModel(t *testing.T)    { testModel(t, outerOnClose) }
+func TestOuterOnUpdateEqualsItsModel(t *testing.T)   { testModel(t, outerOnUpdate) }
+func TestAsOfEqualsItsModel(t *testing.T)            { testModel(t, asOf) }
+func TestAbsenceEqualsItsModel(t *testing.T)         { testModel(t, absence) }
 
 // TestOnUpdateEndsWithWhatOnCloseSays needs no model: the last thing said of each left record is the complete one, and the
 // number of the things said is one more than that of its right records, or less by those that were there before.

@@ -46,10 +46,11 @@ const (
 	lateRight
 )
 
-// row is what a join keeps of a left record. It is JSON in the journal.
+// row is what a join keeps of a record with its headers. It is JSON in the journal.
 type row[V any] struct {
 	Value   V              `json:"v"`
 	Headers stream.Headers `json:"h,omitzero"`
+	Matched bool           `json:"m,omitzero"` // it has met a partner, where that matters
 }
 
 // isZero reports whether in is no stream at all: it belongs to no topology.
@@ -122,6 +123,11 @@ func call[L, R, V any](joiner func(L, R) V, l L, r R) (v V, err error) {
 }
 
 // failedOn says which left record a joiner has failed on.
-func failedOn(left processor.RowID, err error) error {
-	return fmt.Errorf("join the left record of key %q at %s: %w", left.Key, left.At.UTC().Format(time.RFC3339Nano), err)
+func failedOn(left processor.RowID, err error) error { return failedOnSide("left", left, err) }
+
+// failedOnRight is failedOn for a right record without partner.
+func failedOnRight(right processor.RowID, err error) error { return failedOnSide("right", right, err) }
+
+func failedOnSide(which string, id processor.RowID, err error) error {
+	return fmt.Errorf("join the %s record of key %q at %s: %w", which, id.Key, id.At.UTC().Format(time.RFC3339Nano), err)
 }

@@ -29,7 +29,8 @@ type Window struct {
 	// Grace is how much out of order records may come, in event time, and still be joined. Zero: a record is late as soon as
 	// stream time has passed its window.
 	Grace time.Duration
-	// Emit is when Collect emits. Inner emits each pair as soon as it has both; it must be left at zero there.
+	// Emit is when Collect emits, and when Left and Outer speak of a record without a partner. Inner emits each pair as soon as it has
+	// both, Absence knows when the window closes; it must be left at zero there.
 	Emit Emit
 }
 
@@ -106,3 +107,14 @@ func (b bounds) closes(t time.Time) time.Time { return t.Add(b.openLeft() + 1) }
 
 // opened is the time of the left rows whose window closes at that timer.
 func (b bounds) opened(timer time.Time) time.Time { return timer.Add(-(b.openLeft() + 1)) }
+
+// windowOfRight is where the left rows that a right row at t could meet lie.
+func (b bounds) windowOfRight(t time.Time) processor.Window {
+	return processor.Window{Start: t.Add(-b.after), End: t.Add(b.before), Closes: t.Add(b.openRight())}
+}
+
+// knownAfterLeft and knownAfterRight are how long after a left or right row's time it is known, in stream time, that it has no partner
+// (departure D3): the first instant behind the window and its grace. Where a bound is below zero that may be before the row itself;
+// then it is known at once.
+func (b bounds) knownAfterLeft() time.Duration  { return b.after + b.grace + 1 }
+func (b bounds) knownAfterRight() time.Duration { return b.before + b.grace + 1 }

@@ -3,9 +3,9 @@ package processor
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"sync"
+	"runtime/pprof"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -19,6 +19,9 @@ type Config struct {
 	// Bounded says that the input is complete: Run reads every topic to its end, closes every window, delivers what comes of
 	// it and returns nil. The default is to run until the context ends.
 	Bounded bool
+	// StopTimeout is how long Run may take to return once it has been asked to stop: for the calls of user functions that are
+	// under way, and then for the last commit. 0: 10 s.
+	StopTimeout time.Duration
 }
 
 // App runs a topology. It is made by NewApp and run once.
@@ -34,13 +37,18 @@ func NewApp(client *stream.Client, t *Topology, cfg Config) *App {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	if cfg.StopTimeout <= 0 {
+		cfg.StopTimeout = stopTimeout
+	}
 	return &App{client: client, topology: t, cfg: cfg, owner: rand.Text()}
 }
 
 // Run creates the topics that are missing, takes over the tasks, restores their state, and processes records until ctx ends;
 // then it commits, delivers and returns nil. It returns an error when a record fails under the policy Stop, when another
 // instance has taken over a task (stream.ErrFenced), when a topic differs from its declaration or vanishes, or when retention
-// has overtaken a position. Whatever ends it, a new Run goes on where the last commit was, as if nothing had happened.
+// has overtaken a position. A user function that does not return in time after ctx has ended is a *BlockedError: Run returns
+// without it, and its goroutine ends when it does. Whatever ends it, a new Run goes on where the last commit was, as if nothing had
+// happened.
 func (a *App) Run(ctx context.Context) error {
 	if err := a.createTopics(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -49,28 +57,29 @@ func (a *App) Run(ctx context.Context) error {
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}
 	runners := a.runners()
+	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed.
+	commits, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var wg sync.WaitGroup
-	errs := make([]error, len(runners)+1)
-	for i, r := range runners {
-		wg.Go(func() {
-			if errs[i] = r.run(ctx); errs[i] != nil {
-				cancel(errs[i])
-			}
+	g := newGroup(runners, a.cfg.StopTimeout)
+	for _, r := range runners {
+		g.start(r, func() (err error) {
+			pprof.Do(ctx, pprof.Labels(taskLabel, r.label()), func(ctx context.Context) { err = r.run(ctx, commits) })
+			return err
 		})
 	}
 	if a.cfg.Bounded {
-		wg.Go(func() {
+		g.start(nil, func() error {
 			err := drain(ctx, runners)
-			if ctx.Err() == nil {
-				errs[len(runners)] = err
+			if ctx.Err() != nil {
+				err = nil // asked to stop, or a task has failed and says why
 			}
 			cancel(nil)
+			return err
 		})
 	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := g.wait(ctx, cancel); err != nil {
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}
 	return nil
@@ -99,7 +108,7 @@ func (t *Topology) topics() []stream.TopicSpec {
 			specs = append(specs, in.Topic)
 		}
 		for _, out := range sub.plan.Sinks {
-			if out.Topic.Name == t.deadLetters.Name && t.policy != DeadLetter {
+			if out.Topic.Name == t.deadLetters.Name && !t.sendsDeadLetters() {
 				continue
 			}
 			specs = append(specs, out.Topic)

@@ -19,7 +19,8 @@ type Builder struct {
 	vertices    []*vertex
 	mistakes    []error
 	deadLetters *stream.Topic[[]byte]
-	policy      FailurePolicy
+	lettersAt   string // file and line of DeadLetters
+	policy      policy
 	closeOnIdle time.Duration
 }
 
@@ -33,25 +34,10 @@ func NewBuilder(app string) *Builder {
 	return b
 }
 
-// FailurePolicy says what becomes of a record that cannot be processed: undecodable, without a key where one is needed, or
-// refused by a user function that returned an error or panicked.
-type FailurePolicy int
-
-const (
-	// DeadLetter sends the record, with its original bytes and the reason in its headers, to the dead letter topic, and goes
-	// on. It is the default.
-	DeadLetter FailurePolicy = iota
-	// Stop ends the app with an error that names the record. After a restart it is the first record to be read again.
-	Stop
-	// Skip drops the record and goes on; the logger is told.
-	Skip
-)
-
-// OnFailure sets the policy for failed records. Without it, it is DeadLetter.
-func (b *Builder) OnFailure(p FailurePolicy) { b.policy = p }
-
 // DeadLetters sets the topic of dead letters. Without it, it is "<app>-dead-letters" with one partition.
-func (b *Builder) DeadLetters(topic stream.Topic[[]byte]) { b.deadLetters = &topic }
+func (b *Builder) DeadLetters(topic stream.Topic[[]byte]) {
+	b.deadLetters, b.lettersAt = &topic, callSite()
+}
 
 // CloseOnIdle lets the stream time of a task follow the clock, d behind it, once all inputs of the task are caught up and
 // have been silent for d: the last window closes, absence is noticed. Zero, the default, leaves time to the records.
@@ -89,6 +75,21 @@ func callSite() string {
 	}
 }
 
+// isComposed reports whether the call came through a package that builds on this one.
+func isComposed() bool {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, library+"processor.") {
+			return ofLibrary(frame.Function)
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
 // ofLibrary reports whether a function belongs to one of the packages that describe topologies.
 func ofLibrary(function string) bool {
 	rest, ok := strings.CutPrefix(function, library)
@@ -121,6 +122,7 @@ const (
 	kindFlatMap     kind = "flat-map"
 	kindKeyBy       kind = "key-by"
 	kindMerge       kind = "merge"
+	kindBranch      kind = "branch"
 	kindPeek        kind = "peek"
 	kindProcess     kind = "process"
 	kindSink        kind = "sink"
@@ -135,7 +137,12 @@ type vertex struct {
 	parents []*vertex
 	stores  []string
 
+	composed  bool    // made by a package that builds on this one, on behalf of one call
+	policy    *policy // nil until Build: the topology's
+	ownPolicy bool    // which is not the topology's
+
 	topic stream.TopicSpec // of sources and sinks
+	timed bool             // a source whose values say when they happened
 	// repartition: the KeyBy that feeds this source
 	fedBy *vertex
 	sub   *subTopology
@@ -145,6 +152,7 @@ type vertex struct {
 }
 
 func (b *Builder) add(v *vertex) *vertex {
+	v.composed = isComposed()
 	b.vertices = append(b.vertices, v)
 	return v
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -134,15 +135,22 @@ func (c *committer) shortestWindow(outbox []stream.Outgoing) time.Duration {
 	return window
 }
 
-// missing returns the records whose ids their partitions do not hold since the commit was stored.
+// missing returns the records whose ids their partitions do not hold since the commit was stored. A compacted topic holds the
+// last record of each key: one that comes before a record that is there was there, too, and must not come back on top of it.
 func (c *committer) missing(ctx context.Context, outbox []stream.Outgoing, since time.Time) ([]stream.Outgoing, error) {
 	type place struct {
 		topic     string
 		partition int
 	}
+	type row struct {
+		place
+		key string
+	}
 	present := make(map[place]map[string]struct{})
+	replaced := make(map[row]bool)
 	var missing []stream.Outgoing
-	for _, o := range outbox {
+	for i := len(outbox) - 1; i >= 0; i-- {
+		o := outbox[i]
 		if c.internal[o.Topic.Name] {
 			missing = append(missing, o)
 			continue
@@ -156,10 +164,16 @@ func (c *committer) missing(ctx context.Context, outbox []stream.Outgoing, since
 			}
 			present[at] = ids
 		}
-		if _, ok := ids[o.ID]; !ok {
+		this := row{at, o.Key}
+		_, there := ids[o.ID]
+		if there && o.Topic.Compact {
+			replaced[this] = true
+		}
+		if !there && !replaced[this] {
 			missing = append(missing, o)
 		}
 	}
+	slices.Reverse(missing)
 	return missing, nil
 }
 

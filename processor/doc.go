@@ -10,9 +10,9 @@
 //
 // # The one rule of the DSL
 //
-// An operation that keeps the type of its stream is a method (Filter, Peek, Merge, To); one that changes it is a function
-// (Map, FlatMap, KeyBy, Process). Map changes values and never keys; KeyBy changes keys and never values, so that a
-// repartition topic shows at one word. Whatever keeps state or makes a topic has a written name, unique in the topology.
+// An operation that keeps the type of its stream is a method (Filter, Peek, Branch, Merge, To); one that changes it is a function
+// (Map, FlatMap, KeyBy, Process; Union is Merge for results that have a stream inside). Map changes values and never keys; KeyBy
+// changes keys and never values, so that a repartition topic shows at one word. Whatever keeps state or makes a topic has a written name, unique in the topology.
 //
 // # Vocabulary
 //
@@ -21,7 +21,7 @@
 //   - event time: when a record happened. stream time: the highest event time that a task has processed; it never goes back.
 //   - journal: the fenced log of a task's commits. outbox: the records that a commit produced.
 //   - failed record: one that cannot be decoded, has no key where one is needed, or was refused by a user function, which
-//     includes a panic. What happens to it is the FailurePolicy: dead letter by default.
+//     includes a panic. What happens to it is the FailurePolicy, of the topology or of the operator: dead letter by default.
 //
 // # Guarantees
 //
@@ -33,6 +33,8 @@
 //   - A restart changes no result: stream time and timers are part of the commit.
 //   - A task takes the record with the lowest event time among its inputs; the order within a partition never changes. An input
 //     that has run dry is waited for if the server has more of it, and not if it is caught up.
+//   - A failed record leaves no trace but its dead letter: stores, timers and what was forwarded are as if it had not come; nor
+//     does a failed attempt of a Retry.
 //   - Timers fire in order of time, operator and key, before the record that moved stream time past them is processed, and with
 //     stream time set to their own time.
 //   - Records of one key keep their order from a topic, through operators and repartition topics, to a topic.
@@ -43,6 +45,7 @@
 //   - User functions must be pure, but for Process and its stores: they are called again for records that a crash has undone.
 //   - State is in memory; a journal is at most about twice the live state, and is read once at the start.
 //   - One instance owns all partitions of an app in this version; a second instance takes over from the first.
-//   - An operator that returns an error keeps what it has done to its stores until then: check first, change then.
+//   - A dead letter is a whole record: one branch or one result of many that fails takes the others of the record back. Give such an
+//     operator the policy Skip if the rest should stay.
 //   - A record cannot be larger than the server's max_payload; a commit can.
 package processor

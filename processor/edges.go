@@ -3,7 +3,6 @@ package processor
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -37,34 +36,40 @@ func bindTopic[V any](w *wiring, n *node[V], topic stream.Topic[V]) {
 	if codec == nil {
 		codec = stream.JSON[V]()
 	}
+	op := n.operator(w)
 	var slot Record[V] // the head of the input, until it is its turn
-	w.task.Bind(n.rank, engine.Source{
-		Decode: func(raw *engine.Raw) (ts int64, err error) {
-			defer recoverInto(&err) // codec and extractor are the user's
-			if len(raw.Data) == 0 {
-				return 0, errTombstone
-			}
-			value, err := codec.Decode(raw.Data)
-			if err != nil {
-				return 0, fmt.Errorf("decode the value: %w", err)
-			}
-			at, err := topic.EventTime(value, raw.Headers, raw.Stored)
-			if err != nil {
-				return 0, err
-			}
-			if ts, err = checkTime(at); err != nil {
-				return 0, err
-			}
-			slot = Record[V]{Key: raw.Key, Value: value, Time: at, Headers: userHeaders(raw.Headers)}
-			return ts, nil
-		},
-		Process: func() { next(&slot) },
-	})
+	decode := func(raw *engine.Raw) (ts int64, err error) {
+		if len(raw.Data) == 0 {
+			return 0, errTombstone
+		}
+		value, err := codec.Decode(raw.Data)
+		if err != nil {
+			return 0, fmt.Errorf("decode the value: %w", err)
+		}
+		at, err := topic.EventTime(value, raw.Headers, raw.Stored)
+		if err != nil {
+			return 0, err
+		}
+		if ts, err = checkTime(at); err != nil {
+			return 0, err
+		}
+		slot = Record[V]{Key: raw.Key, Value: value, Time: at, Headers: userHeaders(raw.Headers)}
+		return ts, nil
+	}
+	w.task.Bind(n.rank, source(op, decode, func() { next(&slot) }))
 }
 
-func recoverInto(err *error) {
-	if p := recover(); p != nil {
-		*err = &PanicError{Value: p, Stack: debug.Stack()}
+// source is what the engine has of a source: decoding is a call like those of other operators, since codec and event time are the
+// user's.
+func source(op *operator, decode func(*engine.Raw) (int64, error), process func()) engine.Source {
+	tries := 0
+	return engine.Source{
+		Decode: func(raw *engine.Raw) (ts int64, err error) {
+			ts, tries, err = persist(op, decode, raw)
+			return ts, err
+		},
+		Failed:  func(err error) { op.fail(err, tries) },
+		Process: process,
 	}
 }
 
@@ -93,26 +98,24 @@ func userHeaders(h stream.Headers) stream.Headers {
 }
 
 func ofMessage(header string) bool {
-	return header == stream.TimeHeader || strings.HasPrefix(header, "Nats-")
+	return header == stream.TimeHeader || header == AttemptHeader || strings.HasPrefix(header, "Nats-")
 }
 
 // bindRepartition connects the reading end of a KeyBy to its input.
 func bindRepartition[V any](w *wiring, n *node[V], codec stream.Codec[V]) {
 	next := n.wire(w)
 	var slot Record[V]
-	w.task.Bind(n.rank, engine.Source{
-		Decode: func(raw *engine.Raw) (int64, error) {
-			value, err := codec.Decode(raw.Data)
-			if err != nil {
-				return 0, fmt.Errorf("decode the value: %w", err)
-			}
-			slot = Record[V]{
-				Key: raw.Key, Value: value, Time: fromNanos(raw.Time), Headers: raw.Headers, Window: windowFromEngine(raw.Window),
-			}
-			return raw.Time, nil
-		},
-		Process: func() { next(&slot) },
-	})
+	decode := func(raw *engine.Raw) (int64, error) {
+		value, err := codec.Decode(raw.Data)
+		if err != nil {
+			return 0, fmt.Errorf("decode the value: %w", err)
+		}
+		slot = Record[V]{
+			Key: raw.Key, Value: value, Time: fromNanos(raw.Time), Headers: userHeaders(raw.Headers), Window: windowFromEngine(raw.Window),
+		}
+		return raw.Time, nil
+	}
+	w.task.Bind(n.rank, source(n.operator(w), decode, func() { next(&slot) }))
 }
 
 // sinkTo returns the function that writes records to a topic.
@@ -122,18 +125,17 @@ func sinkTo[V any](w *wiring, v *vertex, topic stream.Topic[V]) func(*Record[V])
 	if codec == nil {
 		codec = stream.JSON[V]()
 	}
-	encode := func(value V) encoded {
+	encode := func(value V) ([]byte, error) {
 		data, err := codec.Encode(value)
-		return encoded{data, err}
+		if err != nil {
+			return nil, fmt.Errorf("encode the value: %w", err)
+		}
+		return data, nil
 	}
 	spec := topic.Spec()
 	return func(r *Record[V]) {
-		out, ok := guard(op, encode, r.Value)
+		data, ok := guard(op, encode, r.Value)
 		if !ok {
-			return
-		}
-		if out.err != nil {
-			op.fail(fmt.Errorf("encode the value: %w", out.err))
 			return
 		}
 		headers := r.Headers
@@ -145,17 +147,12 @@ func sinkTo[V any](w *wiring, v *vertex, topic stream.Topic[V]) func(*Record[V])
 			headers.Set(stream.TimeHeader, r.Time.UTC().Format(time.RFC3339Nano))
 		}
 		err := op.task.Emit(&engine.Emitted{
-			Sink: v.rank, Partition: partitionOf(op.task, r.Key, spec.Partitions), Key: r.Key, Headers: headers, Data: out.data,
+			Sink: v.rank, Partition: partitionOf(op.task, r.Key, spec.Partitions), Key: r.Key, Headers: headers, Data: data,
 		})
 		if err != nil {
-			op.fail(err)
+			op.fail(err, 1)
 		}
 	}
-}
-
-type encoded struct {
-	data []byte
-	err  error
 }
 
 // partitionOf keeps records without a key in the order in which their task made them.

@@ -2,7 +2,9 @@ package processor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -21,7 +23,7 @@ const (
 	batchLimit = 4 * batchRecords
 	// slice is how many records are processed between two looks at the rest of the world.
 	slice = 512
-	// stopTimeout bounds the last commit and delivery of a task that is asked to stop.
+	// stopTimeout is the default of Config.StopTimeout.
 	stopTimeout = 10 * time.Second
 )
 
@@ -52,8 +54,8 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 	}
 }
 
-// run takes the task over, works until ctx ends or something fails, and gives it back in order.
-func (r *runner) run(ctx context.Context) (err error) {
+// run takes the task over, works until ctx ends or something fails, and gives it back in order. commits ends the last of it.
+func (r *runner) run(ctx, commits context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("task %s: %w", r.task.ID(), err)
@@ -66,8 +68,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed. stop ends them.
-	commitCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	commitCtx, stop := context.WithCancel(commits)
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { c.serve(commitCtx, r.commits.jobs, r.commits.results) })
@@ -81,9 +82,18 @@ func (r *runner) run(ctx context.Context) (err error) {
 		return err
 	}
 	r.active = time.Now()
+	r.attach(ctx)
 	err = r.loop(ctx)
-	timer := time.AfterFunc(stopTimeout, stop)
+	r.task.Rest()
+	if err == nil {
+		err = r.task.Err() // of what drain has made it do
+	}
+	timer := time.AfterFunc(r.app.cfg.StopTimeout, stop)
 	defer timer.Stop()
+	if errors.Is(err, engine.ErrInterrupted) {
+		r.abandon() // what has not been committed is processed again
+		return nil
+	}
 	if err != nil {
 		r.abandon()
 		return err
@@ -91,8 +101,39 @@ func (r *runner) run(ctx context.Context) (err error) {
 	return r.finish()
 }
 
+// attach gives the task the clock, and the patience to try again as long as nobody asks it to stop.
+func (r *runner) attach(ctx context.Context) {
+	r.task.Attach(engine.World{
+		Now: time.Now,
+		Pause: func(f engine.Failure, d time.Duration) bool {
+			d -= rand.N(d/2 + 1)
+			r.log.Warn("an attempt has failed; there is another one", append(failureFields(f), zap.Duration("pause", d))...)
+			timer := time.NewTimer(d)
+			defer timer.Stop()
+			select {
+			case <-ctx.Done():
+				return false
+			case <-timer.C:
+				return true
+			}
+		},
+		Skipped: func(f engine.Failure) { r.log.Warn("a record was skipped", failureFields(f)...) },
+	})
+}
+
+func failureFields(f engine.Failure) []zap.Field {
+	fields := []zap.Field{zap.String("operator", f.Operator), zap.Int("attempt", f.Tries), zap.Error(f.Err)}
+	if raw := f.Record; raw != nil {
+		fields = append(fields, zap.String("topic", raw.Topic), zap.Int("partition", raw.Partition), zap.Uint64("offset", raw.Offset))
+	}
+	return fields
+}
+
 // takeOver opens the journal, restores the task, fences whoever had it before, and delivers what they did not.
 func (r *runner) takeOver(ctx context.Context) (*committer, error) {
+	if err := r.task.Err(); err != nil {
+		return nil, err
+	}
 	journal, err := r.app.client.OpenJournal(ctx, r.app.topology.app+"-"+r.task.ID()+"-journal")
 	if err != nil {
 		return nil, err
@@ -196,6 +237,10 @@ func (r *runner) tickEvery() time.Duration {
 
 // work processes one slice of records; it reports whether there may be more at once.
 func (r *runner) work(ctx context.Context) (more bool, err error) {
+	defer r.task.Rest()
+	if err := r.fireWallTimers(); err != nil {
+		return false, err
+	}
 	for range slice {
 		ready, err := r.ready(ctx)
 		if err != nil || !ready {
@@ -213,10 +258,33 @@ func (r *runner) work(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
+// fireWallTimers fires the timers that the clock has reached.
+func (r *runner) fireWallTimers() error {
+	at, ok := r.task.NextWallTimer()
+	if !ok {
+		return nil
+	}
+	now := time.Now().UnixNano()
+	if at > now {
+		return nil
+	}
+	r.worked++
+	r.commits.records++ // something to commit
+	_, err := r.task.AdvanceWall(now)
+	return err
+}
+
 // wait returns when something has happened that work, commitIfDue or the loop should look at.
 func (r *runner) wait(ctx context.Context, tick <-chan time.Time) error {
+	var wall <-chan time.Time
+	if at, ok := r.task.NextWallTimer(); ok {
+		timer := time.NewTimer(time.Until(time.Unix(0, at)))
+		defer timer.Stop()
+		wall = timer.C
+	}
 	select {
 	case <-ctx.Done():
+	case <-wall:
 	case <-r.inbox.wake:
 	case res := <-r.commits.results:
 		return r.settled(res)

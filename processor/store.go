@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"fmt"
 	"iter"
 	"time"
 
@@ -29,12 +30,14 @@ func KeyValueStore[V, Out any](c *Context[Out], name string) *KeyValue[V] {
 type storeCodec[V any] struct{}
 
 // Encode implements stream.Codec.
-func (storeCodec[V]) Encode(v V) ([]byte, error) {
+func (storeCodec[V]) Encode(v V) (data []byte, err error) {
+	defer recoverInto(&err) // the value may encode itself
 	return json.Marshal(v, jsontext.AllowInvalidUTF8(true), jsonv1.FormatDurationAsNano(true))
 }
 
 // Decode implements stream.Codec.
 func (storeCodec[V]) Decode(data []byte) (v V, err error) {
+	defer recoverInto(&err)
 	err = json.Unmarshal(data, &v, jsontext.AllowInvalidUTF8(true), jsonv1.FormatDurationAsNano(true))
 	return v, err
 }
@@ -42,6 +45,9 @@ func (storeCodec[V]) Decode(data []byte) (v V, err error) {
 // declare returns the full name of a store and, while Build looks, checks it.
 func (c *Context[Out]) declare(name string) string {
 	full := c.vertex.name + "." + name
+	if c.made {
+		c.op.task.Stop(fmt.Errorf("%s: store %q is made too late to be restored: make it in the function given to Process, before that returns", c.op.name, name))
+	}
 	if c.w.probe != nil {
 		c.w.probe.store(c.vertex, name, callSite())
 	}

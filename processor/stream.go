@@ -1,6 +1,9 @@
 package processor
 
 import (
+	"fmt"
+	"strconv"
+
 	"github.com/rossby-streams/rossby/processor/internal/engine"
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -30,8 +33,18 @@ type node[V any] struct {
 // wiring makes the operators of one task: every node once, however many paths lead to it.
 type wiring struct {
 	task  *engine.Task
+	sub   *subTopology
 	made  map[*vertex]any
 	probe *probe // set while Build looks at what operators declare
+}
+
+// notMade says that the function that makes an operator has panicked: a mistake for Build, the end of the task later.
+func (w *wiring) notMade(v *vertex, err error) {
+	if w.probe != nil {
+		w.probe.mistake(v.at, "%s: making its handler failed: %v", v.label(), err)
+		return
+	}
+	w.task.Stop(fmt.Errorf("%s (%s): making its handler failed: %w", v.label(), v.at, err))
 }
 
 // wire returns the function that hands a record to everyone who takes it.
@@ -77,7 +90,7 @@ func derive[V any](b *Builder, k kind, name, at string, parents ...*vertex) Stre
 func From[V any](b *Builder, topic stream.Topic[V]) Stream[V] {
 	at := callSite()
 	s := derive[V](b, kindSource, topic.Name, at)
-	s.n.topic = topic.Spec()
+	s.n.topic, s.n.timed = topic.Spec(), topic.Time != nil
 	if err := s.n.topic.Validate(); err != nil {
 		b.mistake(at, "From: %v", err)
 	}
@@ -92,10 +105,11 @@ func (s Stream[V]) Filter(keep func(V) bool) Stream[V] {
 		return s
 	}
 	out := derive[V](s.b, kindFilter, "", callSite(), s.n.vertex)
+	out.needs(keep == nil, "Filter")
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
-		next, op := out.n.wire(w), out.n.operator(w)
+		next, op, call := out.n.wire(w), out.n.operator(w), infallible(keep)
 		return func(r *Record[V]) {
-			if pass, ok := guard(op, keep, r.Value); ok && pass {
+			if pass, ok := guard(op, call, r.Value); ok && pass {
 				next(r)
 			}
 		}
@@ -109,9 +123,10 @@ func (s Stream[V]) Peek(look func(Record[V])) Stream[V] {
 		return s
 	}
 	out := derive[V](s.b, kindPeek, "", callSite(), s.n.vertex)
+	out.needs(look == nil, "Peek")
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
 		next, op := out.n.wire(w), out.n.operator(w)
-		call := func(r Record[V]) struct{} { look(r); return struct{}{} }
+		call := func(r Record[V]) (struct{}, error) { look(r); return struct{}{}, nil }
 		return func(r *Record[V]) {
 			if _, ok := guard(op, call, *r); ok {
 				next(r)
@@ -119,6 +134,59 @@ func (s Stream[V]) Peek(look func(Record[V])) Stream[V] {
 		}
 	})
 	return out
+}
+
+// Branch splits a stream: each record goes to the first of the branches whose condition its value pleases, or to rest. There are as
+// many branches as conditions, in their order.
+func (s Stream[V]) Branch(conditions ...func(V) bool) (branches []Stream[V], rest Stream[V]) {
+	branches = make([]Stream[V], len(conditions))
+	if s.n == nil {
+		return branches, s
+	}
+	at := callSite()
+	for i, condition := range conditions {
+		branches[i] = derive[V](s.b, kindBranch, strconv.Itoa(i+1), at, s.n.vertex)
+		branches[i].needs(condition == nil, "Branch")
+	}
+	rest = derive[V](s.b, kindBranch, "rest", at, s.n.vertex)
+	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
+		calls, ops, nexts := make([]func(V) (bool, error), len(branches)), make([]*operator, len(branches)), make([]func(*Record[V]), len(branches))
+		for i, b := range branches {
+			calls[i], ops[i], nexts[i] = infallible(conditions[i]), b.n.operator(w), b.n.wire(w)
+		}
+		otherwise := rest.n.wire(w)
+		return func(r *Record[V]) {
+			for i, call := range calls {
+				pleased, ok := guard(ops[i], call, r.Value)
+				if !ok {
+					return
+				}
+				if pleased {
+					nexts[i](r)
+					return
+				}
+			}
+			otherwise(r)
+		}
+	})
+	return branches, rest
+}
+
+// Union is Merge for whatever has a stream inside: the results of joins, the branches of a Branch. The records of one task are
+// processed in the order of their event time.
+func Union[V any](first Upstream[V], others ...Upstream[V]) Stream[V] {
+	streams := make([]Stream[V], len(others))
+	for i, other := range others {
+		streams[i] = other.AsStream()
+	}
+	return first.AsStream().Merge(streams...)
+}
+
+// needs reports a function that is missing.
+func (s Stream[V]) needs(missing bool, verb string) {
+	if missing {
+		s.b.mistake(s.n.at, "%s needs a function, got nil", verb)
+	}
 }
 
 // Merge brings streams of one type together. Records of one task are processed in the order of their event time.
@@ -145,9 +213,9 @@ func (s Stream[V]) Merge(others ...Stream[V]) Stream[V] {
 
 // To writes the records to a topic, in partitions by their key. Every record has an identity there, so that what a crash
 // makes the app send again is stored once. A topic whose Time is nil gets the event time in a header.
-func (s Stream[V]) To(topic stream.Topic[V]) {
+func (s Stream[V]) To(topic stream.Topic[V]) Sink {
 	if s.n == nil {
-		return
+		return Sink{}
 	}
 	at := callSite()
 	v := s.b.add(&vertex{kind: kindSink, name: topic.Name, at: at, parents: []*vertex{s.n.vertex}, topic: topic.Spec()})
@@ -155,4 +223,5 @@ func (s Stream[V]) To(topic stream.Topic[V]) {
 		s.b.mistake(at, "To: %v", err)
 	}
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) { return sinkTo(w, v, topic) })
+	return Sink{b: s.b, v: v}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rossby-streams/rossby/processor/internal/engine"
@@ -17,7 +16,7 @@ type Topology struct {
 	app         string
 	subs        []*subTopology
 	deadLetters stream.TopicSpec
-	policy      FailurePolicy
+	policy      policy
 	closeOnIdle time.Duration
 }
 
@@ -28,6 +27,8 @@ type subTopology struct {
 	vertices   []*vertex
 	sources    []*vertex
 	plan       *engine.Plan
+	topology   *Topology
+	letters    int // rank of the dead letter topic among the sinks
 }
 
 // Build checks the description and returns the topology. The error wraps ErrTopology and lists all mistakes, each with the
@@ -37,10 +38,11 @@ func (b *Builder) Build() (*Topology, error) {
 	if len(b.vertices) == 0 {
 		b.mistake(callSite(), "the topology reads no topic: start it with processor.From")
 	}
-	b.checkNames()
+	b.resolvePolicies()
 	t.subs = b.split()
 	b.partition(t.subs)
 	b.nameSubs(t.subs)
+	b.check(t)
 	if len(b.mistakes) == 0 {
 		for _, sub := range t.subs {
 			t.makePlan(sub)
@@ -53,37 +55,14 @@ func (b *Builder) Build() (*Topology, error) {
 	return t, nil
 }
 
+func defaultDeadLetters(app string) string { return app + "-dead-letters" }
+
 func (b *Builder) deadLetterSpec() stream.TopicSpec {
-	topic := stream.Topic[[]byte]{Name: b.app + "-dead-letters"}
+	topic := stream.Topic[[]byte]{Name: defaultDeadLetters(b.app)}
 	if b.deadLetters != nil {
 		topic = *b.deadLetters
 	}
 	return topic.Spec()
-}
-
-// checkNames reports topics that are read twice and operators that share a name.
-func (b *Builder) checkNames() {
-	taken := make(map[string]*vertex)
-	for _, v := range b.vertices {
-		var id string
-		switch v.kind {
-		case kindSource:
-			id = "topic " + v.topic.Name
-		case kindProcess, kindKeyBy:
-			id = "operator " + v.name
-		default:
-			continue
-		}
-		if first, ok := taken[id]; ok {
-			if v.kind == kindSource {
-				b.mistake(v.at, "topic %q is read already at %s: use that stream twice", v.topic.Name, first.at)
-			} else {
-				b.mistake(v.at, "the name %q is taken already at %s: state is kept under it, so it must be unique", v.name, first.at)
-			}
-			continue
-		}
-		taken[id] = v
-	}
 }
 
 // split finds the sub-topologies: the connected parts.
@@ -194,9 +173,9 @@ func (t *Topology) makePlan(sub *subTopology) {
 			v.rank = sink(engine.Sink{Topic: v.topic, Internal: v.kind == kindKeyBy})
 		}
 	}
-	policy := t.failurePolicy(sink(engine.Sink{Topic: t.deadLetters}))
-	plan.Wire = func(task *engine.Task) { sub.wire(&wiring{task: task, made: make(map[*vertex]any)}) }
-	plan.Failed = policy
+	sub.topology, sub.letters = t, sink(engine.Sink{Topic: t.deadLetters})
+	plan.Wire = func(task *engine.Task) { sub.wire(&wiring{task: task, sub: sub, made: make(map[*vertex]any)}) }
+	plan.Failed = sub.unansweredFailure()
 	sub.plan = plan
 }
 
@@ -211,34 +190,24 @@ func (b *Builder) probe(t *Topology, sub *subTopology) {
 	p := &probe{b: b}
 	plan := *sub.plan
 	plan.Wire = func(task *engine.Task) {
-		defer func() {
-			if r := recover(); r != nil {
-				b.mistake(p.lastAt(), "making the operators panicked: %v", r)
-			}
-		}()
-		sub.wire(&wiring{task: task, made: make(map[*vertex]any), probe: p})
+		sub.wire(&wiring{task: task, sub: sub, made: make(map[*vertex]any), probe: p})
 	}
 	engine.NewTask(&plan, 0, 1<<20)
 }
 
 // probe collects what operators declare while Build wires a topology for nothing but that.
 type probe struct {
-	b    *Builder
-	last *vertex
+	b *Builder
 }
 
 func (p *probe) mistake(at, format string, args ...any) { p.b.mistake(at, format, args...) }
 
-func (p *probe) lastAt() string {
-	if p.last == nil {
-		return "Process"
-	}
-	return p.last.at
-}
-
 func (p *probe) store(v *vertex, name, at string) {
 	if !legalName.MatchString(name) {
 		p.mistake(at, "the store name %q must be made of letters, digits, '-' and '_'", name)
+	}
+	if name == timersName || name == wallTimersName {
+		p.mistake(at, "operator %s cannot have a store named %q: its timers are kept under that name", v.name, name)
 	}
 	if slices.Contains(v.stores, name) {
 		p.mistake(at, "operator %s has two stores named %q", v.name, name)
@@ -248,42 +217,6 @@ func (p *probe) store(v *vertex, name, at string) {
 
 // App returns the name of the application.
 func (t *Topology) App() string { return t.app }
-
-// String describes the topology, one operator a line, in the order in which it was written; the same topology always gives
-// the same text.
-func (t *Topology) String() string {
-	var s strings.Builder
-	fmt.Fprintf(&s, "topology %s\n", t.app)
-	for _, sub := range t.subs {
-		fmt.Fprintf(&s, "  sub-topology %s, %d partitions\n", sub.name, sub.partitions)
-		labels := make(map[*vertex]string)
-		for i, v := range sub.vertices {
-			labels[v] = fmt.Sprintf("%d", i+1)
-			fmt.Fprintf(&s, "    %s %s", labels[v], v.describe())
-			for j, p := range v.parents {
-				fmt.Fprintf(&s, "%s%s", []string{" <- ", ", "}[min(j, 1)], labels[p])
-			}
-			s.WriteByte('\n')
-		}
-	}
-	return s.String()
-}
-
-func (v *vertex) describe() string {
-	text := string(v.kind)
-	if v.name != "" {
-		text += " " + v.name
-	}
-	switch v.kind {
-	case kindKeyBy, kindRepartition:
-		text += " (topic " + v.topic.Name + ")"
-	case kindProcess:
-		if len(v.stores) > 0 {
-			text += " (stores " + strings.Join(v.stores, ", ") + ")"
-		}
-	}
-	return text
-}
 
 // Part is one sub-topology as processortest runs it. Its plan cannot be used outside of this module.
 type Part struct {

@@ -14,11 +14,12 @@ func Map[V, O any](in Upstream[V], change func(V) O) Stream[O] {
 		return Stream[O]{}
 	}
 	out := derive[O](s.b, kindMap, "", callSite(), s.n.vertex)
+	out.needs(change == nil, "Map")
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
-		next, op := out.n.wire(w), out.n.operator(w)
+		next, op, call := out.n.wire(w), out.n.operator(w), infallible(change)
 		var slot Record[O] // reused: whoever takes a record is done with it on return
 		return func(r *Record[V]) {
-			value, ok := guard(op, change, r.Value)
+			value, ok := guard(op, call, r.Value)
 			if !ok {
 				return
 			}
@@ -36,11 +37,12 @@ func FlatMap[V, O any](in Upstream[V], expand func(V) []O) Stream[O] {
 		return Stream[O]{}
 	}
 	out := derive[O](s.b, kindFlatMap, "", callSite(), s.n.vertex)
+	out.needs(expand == nil, "FlatMap")
 	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
-		next, op := out.n.wire(w), out.n.operator(w)
+		next, op, call := out.n.wire(w), out.n.operator(w), infallible(expand)
 		var slot Record[O]
 		return func(r *Record[V]) {
-			values, ok := guard(op, expand, r.Value)
+			values, ok := guard(op, call, r.Value)
 			if !ok {
 				return
 			}
@@ -70,8 +72,10 @@ func KeyBy[V any](in Upstream[V], name string, key func(V) string) Stream[V] {
 		s.b.mistake(at, "KeyBy: the name %q must be made of letters, digits, '-' and '_'", name)
 	}
 	out := derive[V](s.b, kindRepartition, name, at)
+	out.needs(key == nil, "KeyBy "+name)
 	out.n.fedBy = from
 	out.n.topic = stream.Topic[V]{Name: s.b.app + "-" + name}.Spec()
+	from.topic = out.n.topic
 	node := out.n
 	codec := stream.JSON[V]()
 	node.bind = func(w *wiring) { bindRepartition(w, node, codec) }
@@ -84,26 +88,28 @@ func KeyBy[V any](in Upstream[V], name string, key func(V) string) Stream[V] {
 // repartitionTo returns the writing end of a KeyBy.
 func repartitionTo[V any](w *wiring, from, to *vertex, key func(V) string, codec stream.Codec[V]) func(*Record[V]) {
 	op := from.operator(w)
+	type addressed struct {
+		key  string
+		data []byte
+	}
+	call := func(value V) (a addressed, err error) {
+		if a.key = key(value); a.key == "" {
+			return a, errNoKey
+		}
+		a.data, err = codec.Encode(value)
+		return a, err
+	}
 	return func(r *Record[V]) {
-		k, ok := guard(op, key, r.Value)
+		a, ok := guard(op, call, r.Value)
 		if !ok {
 			return
 		}
-		if k == "" {
-			op.fail(errNoKey)
-			return
-		}
-		data, err := codec.Encode(r.Value)
-		if err != nil {
-			op.fail(err)
-			return
-		}
-		err = op.task.Emit(&engine.Emitted{
-			Sink: from.rank, Partition: stream.Partition(k, to.topic.Partitions), Key: k,
-			Time: r.Time.UnixNano(), Window: windowToEngine(r.Window), Headers: r.Headers, Data: data,
+		err := op.task.Emit(&engine.Emitted{
+			Sink: from.rank, Partition: stream.Partition(a.key, to.topic.Partitions), Key: a.key,
+			Time: r.Time.UnixNano(), Window: windowToEngine(r.Window), Headers: r.Headers, Data: a.data,
 		})
 		if err != nil {
-			op.fail(err)
+			op.fail(err, 1)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,10 +32,19 @@ const (
 
 // Config holds what topics and journals use that do not say it themselves.
 type Config struct {
-	// Replicas is the number of copies. 0: 1.
+	// Replicas is the number of copies: 1, 3 or 5. 0: 1.
 	Replicas int
 	// Storage is where records are kept. DefaultStorage: File.
 	Storage Storage
+	// Domain is the JetStream domain to use, where the connection's own server has
+	// another one: a leaf node reaches its hub's streams so. Empty: the server's.
+	Domain string
+	// APIPrefix is where another account's JetStream is imported to, "JS.main.API"
+	// for example, instead of a Domain. That account exports, and the connection's
+	// imports, as services whose responses are streams: $JS.API.> (to the prefix), the
+	// topics' subjects, and _rossby.> for journals; and as a service $JS.ACK.>. Empty:
+	// none.
+	APIPrefix string
 	// Logger is told about what was repaired: reconnects, lost
 	// acknowledgements. nil: silent.
 	Logger *zap.Logger
@@ -48,6 +58,8 @@ type Client struct {
 	js  jetstream.JetStream
 	cfg Config
 	log *zap.Logger
+	// prefix is that of JetStream's subjects, "$JS.API." as a rule.
+	prefix string
 
 	acksOnce sync.Once
 	acks     *ackRouter
@@ -59,8 +71,8 @@ type Client struct {
 // NewClient checks that the server behind nc is fit and gives a client over it.
 // The error is ErrNoJetStream or *ServerVersionError where it is not.
 func NewClient(nc *nats.Conn, cfg Config) (*Client, error) {
-	if cfg.Replicas < 0 || cfg.Replicas > 5 {
-		return nil, fmt.Errorf("stream: Config.Replicas is %d, not 1 to 5 (or 0 for 1)", cfg.Replicas)
+	if !legalReplicas(cfg.Replicas) {
+		return nil, fmt.Errorf("stream: Config.Replicas is %d, not 1, 3 or 5 (or 0 for 1)", cfg.Replicas)
 	}
 	if cfg.Storage < DefaultStorage || cfg.Storage > Memory {
 		return nil, fmt.Errorf("stream: Config.Storage is %v, not File or Memory", cfg.Storage)
@@ -80,7 +92,11 @@ func NewClient(nc *nats.Conn, cfg Config) (*Client, error) {
 	if have := nc.ConnectedServerVersion(); olderThan(have, minServer) {
 		return nil, &ServerVersionError{Have: have, Need: minServer}
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(askTimeout))
+	prefix, err := cfg.prefix()
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.NewWithAPIPrefix(nc, strings.TrimSuffix(prefix, "."), jetstream.WithDefaultTimeout(askTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("stream: %w", err)
 	}
@@ -93,7 +109,7 @@ func NewClient(nc *nats.Conn, cfg Config) (*Client, error) {
 		}
 		return nil, fmt.Errorf("stream: JetStream at %s does not answer: %w", nc.ConnectedUrlRedacted(), err)
 	}
-	return &Client{nc: nc, js: js, cfg: cfg, log: cfg.Logger}, nil
+	return &Client{nc: nc, js: js, cfg: cfg, log: cfg.Logger, prefix: prefix}, nil
 }
 
 // olderThan compares versions like "2.14.1" or "2.15.0-beta.2"; what cannot be
@@ -128,9 +144,30 @@ func versionParts(v string) [3]int {
 // that the server accepts.
 func (c *Client) MaxPayload() int64 { return c.nc.MaxPayload() }
 
+// prefix gives the subject prefix of JetStream requests, with its last dot.
+func (c Config) prefix() (string, error) {
+	if c.Domain != "" && c.APIPrefix != "" {
+		return "", errors.New("stream: Config has both a Domain and an APIPrefix: leave one empty")
+	}
+	if strings.ContainsAny(c.Domain, " \t\r\n*>.") {
+		return "", fmt.Errorf("stream: Config.Domain %q is no name of a domain", c.Domain)
+	}
+	prefix := strings.TrimSuffix(c.APIPrefix, ".")
+	if strings.ContainsAny(prefix, " \t\r\n*>") || strings.HasPrefix(prefix, ".") || strings.HasSuffix(prefix, ".") || strings.Contains(prefix, "..") {
+		return "", fmt.Errorf("stream: Config.APIPrefix %q is no subject", c.APIPrefix)
+	}
+	switch {
+	case c.Domain != "":
+		return "$JS." + c.Domain + ".API.", nil
+	case prefix != "":
+		return prefix + ".", nil
+	}
+	return "$JS.API.", nil
+}
+
 // api gives the subject of a JetStream request.
 func (c *Client) api(verb string, tokens ...string) string {
-	return "$JS.API." + verb + "." + strings.Join(tokens, ".")
+	return c.prefix + verb + "." + strings.Join(tokens, ".")
 }
 
 // backoff waits longer each time it is asked to.
@@ -152,6 +189,12 @@ func (b *backoff) wait(ctx context.Context) error {
 	}
 }
 
+// Codes of the server for which the client library has no name.
+const (
+	codeNoPeers              jetstream.ErrorCode = 10005 // no server, or none that is there, takes a replica
+	codeReplicasNotSupported jetstream.ErrorCode = 10074 // the server is in no cluster
+)
+
 // retryable says whether asking the server again may help. What JetStream
 // answers with code 5xx, and silence, are states that pass; a request that it
 // calls wrong stays wrong.
@@ -166,7 +209,10 @@ func retryable(err error) bool {
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.Code >= 500 && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
+		if api.ErrorCode == codeNoPeers { // a 400, although an offline peer comes back; too few servers stay too few
+			return strings.Contains(api.Description, "peer offline")
+		}
+		return api.Code >= 500 && api.ErrorCode != codeReplicasNotSupported && !errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
 	}
 	return true // no responders, timeouts, lost connections
 }
@@ -191,12 +237,35 @@ func (c *Client) ask(ctx context.Context, fn func(ctx context.Context) error) er
 // streamInfo asks for the state of a backing stream.
 func (c *Client) streamInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
 	var info *jetstream.StreamInfo
-	err := c.ask(ctx, func(ctx context.Context) error {
-		s, err := c.js.Stream(ctx, name)
-		if err == nil {
-			info = s.CachedInfo()
-		}
+	err := c.ask(ctx, func(ctx context.Context) (err error) {
+		info, err = c.leaderInfo(ctx, name)
 		return err
 	})
 	return info, err
+}
+
+// errNoLeader says that the state of a stream was told by a server that may not have all of it.
+var errNoLeader = errors.New("the stream has no leader at the moment")
+
+// leaderInfo makes one request for the state of a backing stream. While there is no leader, and for ten seconds after it was
+// started, a server answers from what it has itself, which may be nothing at all (nats-server 2.15.2): such an answer is
+// errNoLeader, which passes.
+func (c *Client) leaderInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+	s, err := c.js.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	info := s.CachedInfo()
+	if !fromLeader(info.Cluster) {
+		return nil, fmt.Errorf("stream %s: %w", name, errNoLeader)
+	}
+	return info, nil
+}
+
+// fromLeader says whether the leader gave the answer: a server does not list itself among the replicas.
+func fromLeader(cluster *jetstream.ClusterInfo) bool {
+	if cluster == nil {
+		return true
+	}
+	return cluster.Leader != "" && !slices.ContainsFunc(cluster.Replicas, func(p *jetstream.PeerInfo) bool { return p.Name == cluster.Leader })
 }

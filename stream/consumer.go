@@ -62,6 +62,9 @@ type Record[V any] struct {
 	Key string
 	// Value is the decoded value, zero when Err is set.
 	Value V
+	// Tombstone says that the key has no value any more: the record has no data, and
+	// its topic is compacted.
+	Tombstone bool
 	// Time is the event time: the Rossby-Time header where there is one, else
 	// what the topic's Time gives for the value, else the time of storage.
 	Time time.Time
@@ -202,8 +205,8 @@ func (k *Consumer[V]) open(ctx, run context.Context, p int, start Position) (*fe
 		floor = stream.State.LastSeq
 	}
 	part.acked = floor
-	prefix := len(k.spec.subjectPrefix(p))
-	f := &feed{c: k.c, stream: k.spec.BackingStream(p), gapless: true, last: floor}
+	keys := k.spec.keyReader(p)
+	f := &feed{c: k.c, stream: k.spec.BackingStream(p), gapless: !k.spec.Compact, last: floor}
 	f.errs = k.spec.feedErrors(p)
 	f.errs.busy = func() error {
 		return &GroupBusyError{Topic: k.spec.Name, Partition: p, Group: k.group}
@@ -228,7 +231,7 @@ func (k *Consumer[V]) open(ctx, run context.Context, p int, start Position) (*fe
 	}
 	f.skipped = func(m *nats.Msg, pos position) { k.again(part, m, pos) }
 	f.handle = func(m *nats.Msg, pos position) bool {
-		part.filling = append(part.filling, k.record(p, prefix, m, pos))
+		part.filling = append(part.filling, k.record(p, keys, m, pos))
 		part.reply = m.Reply
 		part.size += len(m.Data)
 		if len(part.filling) < k.limit && part.size < chunkBytes {
@@ -241,14 +244,20 @@ func (k *Consumer[V]) open(ctx, run context.Context, p int, start Position) (*fe
 }
 
 // record decodes a message.
-func (k *Consumer[V]) record(p, prefix int, m *nats.Msg, pos position) Record[V] {
+func (k *Consumer[V]) record(p int, keys keyReader, m *nats.Msg, pos position) Record[V] {
+	key, headers := keys.read(m.Subject, Headers(m.Header))
 	r := Record[V]{
 		Topic:     k.spec.Name,
 		Partition: p,
 		Offset:    pos.stream,
-		Key:       keyOf(m.Subject, prefix),
-		Headers:   Headers(m.Header),
+		Key:       key,
+		Headers:   headers,
 		Data:      m.Data,
+	}
+	if k.spec.Compact && len(m.Data) == 0 {
+		r.Tombstone = true
+		r.Time, r.Err = Topic[V]{}.EventTime(r.Value, r.Headers, pos.time())
+		return r
 	}
 	r.Value, r.Err = k.codec.Decode(m.Data)
 	if r.Err == nil {

@@ -40,6 +40,22 @@ func (e *ServerVersionError) Error() string {
 	return fmt.Sprintf("stream: nats-server %s is too old; version %s or later is needed (fast-ingest batches, consumer reset): upgrade the server", e.Have, e.Need)
 }
 
+// ConnectError says that Connect has not reached a server.
+type ConnectError struct {
+	// Target names the servers or the context, without secrets.
+	Target string
+	// Err is the reason, without secrets: nats.ErrAuthorization for example.
+	Err error
+}
+
+// Error names target, reason and the way out.
+func (e *ConnectError) Error() string {
+	return fmt.Sprintf("stream: connect to %s: %v (is a server there, and do address and credentials fit?)", e.Target, e.Err)
+}
+
+// Unwrap gives the reason.
+func (e *ConnectError) Unwrap() error { return e.Err }
+
 // SpecError says what is wrong with a topic's description. All mistakes of one
 // description are reported together.
 type SpecError struct {
@@ -82,12 +98,36 @@ func (e *TopicNotFoundError) Error() string {
 	return fmt.Sprintf("stream: topic %q has no partition %d on this server: it was never created or has been deleted (create it with Client.CreateTopic)", e.Topic, e.Partition)
 }
 
+// KeyError says that a record cannot have that key. Nothing was sent.
+type KeyError struct {
+	// Topic and Key say which record.
+	Topic, Key string
+	// Problem is what is wrong with the key.
+	Problem string
+}
+
+// Error names the topic, the key and the way out.
+func (e *KeyError) Error() string {
+	return fmt.Sprintf("stream: topic %q key %q cannot be used: %s", e.Topic, shortKey(e.Key), e.Problem)
+}
+
+// shortKey keeps messages readable where keys are not.
+func shortKey(key string) string {
+	const limit = 64
+	if len(key) <= limit {
+		return key
+	}
+	return key[:limit] + "..."
+}
+
 // Difference is one setting in which an existing topic is not what was asked.
 type Difference struct {
 	// Setting is its name, "partitions" for example.
 	Setting string
 	// Have is what the server has, Want what was asked for.
 	Have, Want string
+
+	why string // it can never change; empty: Client.AlterTopic changes it
 }
 
 // TopicMismatchError says that a topic exists and differs from what was asked.
@@ -104,7 +144,40 @@ func (e *TopicMismatchError) Error() string {
 	for i, d := range e.Differences {
 		parts[i] = fmt.Sprintf("%s is %s, asked for %s", d.Setting, d.Have, d.Want)
 	}
-	return fmt.Sprintf("stream: topic %q exists and differs: %s (describe the topic as it exists, or choose another name; the records in it would be lost or misplaced otherwise)",
+	advice := "describe the topic as it exists, or change it with Client.AlterTopic"
+	if e.fixed() != nil {
+		advice = "describe the topic as it exists, or choose another name; the records in it would be lost or misplaced otherwise"
+	}
+	return fmt.Sprintf("stream: topic %q exists and differs: %s (%s)", e.Topic, strings.Join(parts, "; "), advice)
+}
+
+// fixed gives the differences that cannot be altered.
+func (e *TopicMismatchError) fixed() []Difference {
+	var fixed []Difference
+	for _, d := range e.Differences {
+		if d.why != "" {
+			fixed = append(fixed, d)
+		}
+	}
+	return fixed
+}
+
+// TopicFixedError says that a topic cannot be altered in the way asked for.
+// Nothing was changed.
+type TopicFixedError struct {
+	// Topic is its name.
+	Topic string
+	// Differences are the settings that cannot change, at least one.
+	Differences []Difference
+}
+
+// Error says for each setting why it cannot change, and what to do.
+func (e *TopicFixedError) Error() string {
+	parts := make([]string, len(e.Differences))
+	for i, d := range e.Differences {
+		parts[i] = fmt.Sprintf("%s is %s and cannot become %s: %s", d.Setting, d.Have, d.Want, d.why)
+	}
+	return fmt.Sprintf("stream: alter topic %q: %s (create a topic of another name as it should be, copy the records, then move producers and consumers there)",
 		e.Topic, strings.Join(parts, "; "))
 }
 
@@ -220,6 +293,22 @@ type GroupBusyError struct {
 // Error names the durable and the way out.
 func (e *GroupBusyError) Error() string {
 	return fmt.Sprintf("stream: topic %q partition %d: another reader pulls for consumer group %q (stop it, or use another group)", e.Topic, e.Partition, e.Group)
+}
+
+// GroupActiveError says that a consumer group cannot be reset or deleted because
+// it has active members. Nothing was changed.
+type GroupActiveError struct {
+	// Topic, Partition and Group say where a member was seen.
+	Topic     string
+	Partition int
+	Group     string
+	// Reason is what it was seen doing.
+	Reason string
+}
+
+// Error names the group, the reason and the way out.
+func (e *GroupActiveError) Error() string {
+	return fmt.Sprintf("stream: topic %q partition %d: consumer group %q is active: %s (stop its members first)", e.Topic, e.Partition, e.Group, e.Reason)
 }
 
 // EncodeError says that a value cannot be turned into bytes by the topic's

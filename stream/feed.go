@@ -25,6 +25,9 @@ const (
 	// notFoundLimit is how often in a row a stream must be missing before it is
 	// believed: a cluster that restarts does not know all its streams at once.
 	notFoundLimit = 3
+	// settleTime is how long that takes at least in a cluster, where a server that has just been started speaks for streams
+	// that it has not read yet (its lostQuorumInterval).
+	settleTime = 12 * time.Second
 )
 
 // errBroken says that the deliveries of the server-side consumer cannot be
@@ -112,7 +115,7 @@ func (f *feed) detach() {
 func (f *feed) reattach(ctx context.Context) error {
 	f.detach()
 	var b backoff
-	missing := 0
+	missing, since := 0, time.Time{}
 	for patience := ackTimeout; ; patience = min(2*patience, askTimeout) {
 		err := f.tryAttach(ctx, patience)
 		if err == nil {
@@ -123,7 +126,10 @@ func (f *feed) reattach(ctx context.Context) error {
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound), errors.As(err, &ahead):
 			// A new leader, or a server that starts, may not have everything yet.
-			if missing++; missing >= notFoundLimit {
+			if missing++; missing == 1 {
+				since = time.Now()
+			}
+			if missing >= notFoundLimit && time.Since(since) >= f.c.settle() {
 				if ahead != nil {
 					return err
 				}
@@ -136,6 +142,14 @@ func (f *feed) reattach(ctx context.Context) error {
 			return fmt.Errorf("%w (last answer: %w)", werr, err)
 		}
 	}
+}
+
+// settle is how long a stream must be missing before it is believed.
+func (c *Client) settle() time.Duration {
+	if c.nc.ConnectedClusterName() == "" {
+		return 0
+	}
+	return settleTime
 }
 
 func (f *feed) tryAttach(ctx context.Context, patience time.Duration) error {
@@ -175,11 +189,11 @@ func (f *feed) tryAttach(ctx context.Context, patience time.Duration) error {
 
 // checkExtent makes sure that the stream still has, or still expects, next.
 func (f *feed) checkExtent(ctx context.Context, next uint64) error {
-	s, err := f.c.js.Stream(ctx, f.stream)
+	info, err := f.c.leaderInfo(ctx, f.stream)
 	if err != nil {
 		return err
 	}
-	e := extent(s.CachedInfo().State)
+	e := extent(info.State)
 	if f.gapless && e.First > next {
 		return f.errs.gone(next, e.First)
 	}

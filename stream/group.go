@@ -130,14 +130,16 @@ func (c *Client) Committed(ctx context.Context, spec TopicSpec, group string) ([
 	return out, nil
 }
 
+func groupOffset(p int, info *jetstream.ConsumerInfo) GroupOffset {
+	return GroupOffset{Partition: p, Next: info.AckFloor.Stream + 1, Lag: info.NumPending + uint64(info.NumAckPending)}
+}
+
 func (c *Client) committed(ctx context.Context, spec TopicSpec, group string, p int) (GroupOffset, error) {
 	o := GroupOffset{Partition: p, Next: 1}
 	err := c.ask(ctx, func(ctx context.Context) error {
 		cons, err := c.js.Consumer(ctx, spec.BackingStream(p), group)
 		if err == nil {
-			i := cons.CachedInfo()
-			o.Next = i.AckFloor.Stream + 1
-			o.Lag = i.NumPending + uint64(i.NumAckPending)
+			o = groupOffset(p, cons.CachedInfo())
 		}
 		return err
 	})

@@ -1,6 +1,10 @@
 package stream
 
-import "github.com/nats-io/nats.go"
+import (
+	"maps"
+
+	"github.com/nats-io/nats.go"
+)
 
 // TimeHeader carries the event time of a record, in RFC 3339 with nanoseconds,
 // where a producer sets another time than the one in the value or the time of
@@ -36,6 +40,15 @@ func (h Headers) Clone() Headers {
 	for k, v := range h {
 		c[k] = append([]string(nil), v...)
 	}
+	return c
+}
+
+// with gives a copy in which name has that value only. The values of other names
+// are shared.
+func (h Headers) with(name, value string) Headers {
+	c := make(Headers, len(h)+1)
+	maps.Copy(c, h)
+	c[name] = []string{value}
 	return c
 }
 

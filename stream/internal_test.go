@@ -1,9 +1,11 @@
 package stream
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 )
 
@@ -101,4 +103,28 @@ func TestHeadersSizeIsThatOnTheWire(t *testing.T) {
 	require.Positive(t, withHeaders)
 	require.EqualValues(t, len("NATS/1.0\r\nA: 1\r\nA: 22\r\nLong-Name: \r\n\r\n"), h.size())
 	require.Zero(t, Headers(nil).size())
+}
+
+func TestAnOfflinePeerComesBack(t *testing.T) {
+	answer := func(why string) error {
+		return fmt.Errorf("create: %w", &jetstream.APIError{Code: 400, ErrorCode: codeNoPeers, Description: "no suitable peers for placement" + why})
+	}
+	require.True(t, retryable(answer(", peer offline")))
+	require.False(t, retryable(answer("")), "five replicas on three servers stay impossible")
+}
+
+func TestOnlyTheLeaderIsBelieved(t *testing.T) {
+	peers := []*jetstream.PeerInfo{{Name: "b"}, {Name: "c"}}
+	for _, c := range []struct {
+		cluster *jetstream.ClusterInfo
+		want    bool
+	}{
+		{nil, true},
+		{&jetstream.ClusterInfo{Leader: "a"}, true},
+		{&jetstream.ClusterInfo{Leader: "a", Replicas: peers}, true},
+		{&jetstream.ClusterInfo{Leader: "b", Replicas: peers}, false},
+		{&jetstream.ClusterInfo{Replicas: peers}, false},
+	} {
+		require.Equal(t, c.want, fromLeader(c.cluster), c.cluster)
+	}
 }

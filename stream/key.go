@@ -5,6 +5,19 @@ import (
 	"unicode/utf8"
 )
 
+// KeyHeader carries the escaped key of a record in a topic whose KeyIn is Header.
+// A record with the empty key has none.
+const KeyHeader = "Rossby-Key"
+
+// keylessToken ends the subjects of topics whose keys are in headers.
+const keylessToken = "_"
+
+// maxKey is the size in bytes of the longest escaped key in a subject. The server
+// closes the connection of a client that sends a protocol line of more than 4096
+// bytes, and a line holds the subject, a reply subject that names stream and
+// consumer, and account names where the message crosses them.
+const maxKey = 1024
+
 // emptyKey stands for the empty key, which no subject token could.
 const emptyKey = "%"
 
@@ -166,4 +179,72 @@ func unhex(c byte) byte {
 		return c - 'A' + 10
 	}
 	return 255
+}
+
+// CheckKey says whether a record of the topic can have that key: the error is a
+// *KeyError, for an empty key in a compacted topic, and for a key of more than
+// 1024 bytes, escaped, where keys are in subjects.
+func (s TopicSpec) CheckKey(key string) error {
+	if s.KeyIn == Header {
+		return nil
+	}
+	if s.Compact && key == "" {
+		return &KeyError{Topic: s.Name, Key: key, Problem: "it is empty, and a compacted topic keeps one record for each key (give the record a key)"}
+	}
+	if 3*len(key) <= maxKey { // escaping makes a byte three at most
+		return nil
+	}
+	if n := len(EscapeKey(key)); n > maxKey {
+		return &KeyError{Topic: s.Name, Key: key, Problem: fmt.Sprintf("it has %d bytes in a subject, the limit is %d (shorten it, or make the topic with KeyIn: Header)", n, maxKey)}
+	}
+	return nil
+}
+
+// address gives the subject and the headers of a record with that key in
+// partition p. h is not changed. The error is a *KeyError.
+func (s TopicSpec) address(p int, key string, h Headers) (string, Headers, error) {
+	if err := s.CheckKey(key); err != nil {
+		return "", nil, err
+	}
+	if s.KeyIn == Header && key != "" {
+		h = h.with(KeyHeader, EscapeKey(key))
+	}
+	return s.Subject(p, key), h, nil
+}
+
+// keyReader takes the messages of one partition back to their keys.
+type keyReader struct {
+	prefix  int // bytes of the subject before the key
+	header  bool
+	compact bool
+}
+
+func (s TopicSpec) keyReader(p int) keyReader {
+	return keyReader{prefix: len(s.subjectPrefix(p)), header: s.KeyIn == Header, compact: s.Compact}
+}
+
+// read gives the key of a message and its headers without those that the topic
+// put there. What a foreign client made up, and is no escaped key, is given as
+// it is.
+func (r keyReader) read(subject string, h Headers) (string, Headers) {
+	token := subject
+	if r.compact && len(h) > 0 {
+		h = withoutMarkers(h)
+	}
+	if r.header {
+		token = h.Get(KeyHeader)
+		if token == "" {
+			return "", h
+		}
+		if delete(h, KeyHeader); len(h) == 0 {
+			h = nil
+		}
+	} else if len(subject) >= r.prefix {
+		token = subject[r.prefix:]
+	}
+	key, err := UnescapeKey(token)
+	if err != nil {
+		key = token
+	}
+	return key, h
 }

@@ -87,18 +87,22 @@ func (c *Client) Publish(ctx context.Context, batch []Outgoing) error {
 	return errors.Join(errs...)
 }
 
-// outgoing checks the size and gives the message.
+// outgoing checks key and size and gives the message.
 func (c *Client) outgoing(l *lane, o *Outgoing) (outMsg, error) {
 	h := o.Headers
 	if o.ID != "" {
-		h = h.Clone()
-		h.Set(jetstream.MsgIDHeader, o.ID)
+		h = h.with(jetstream.MsgIDHeader, o.ID)
 	}
+	subject, h, err := l.spec.address(l.part, o.Key, h)
+	if err != nil {
+		return outMsg{}, err
+	}
+	h = l.spec.tombstone(h, o.Data)
 	size := h.size() + int64(len(o.Data))
 	if limit := c.MaxPayload(); size > limit {
 		return outMsg{}, &TooLargeError{Topic: l.spec.Name, Key: o.Key, Size: size, Max: limit}
 	}
-	return outMsg{subject: l.spec.subjectPrefix(l.part) + EscapeKey(o.Key), key: o.Key, data: o.Data, headers: h.nats()}, nil
+	return outMsg{subject: subject, key: o.Key, data: o.Data, headers: h.nats()}, nil
 }
 
 // PublishedIDs gives the message ids of the records that partition has stored

@@ -21,7 +21,8 @@ type Message struct {
 	// Key is the unescaped key. A subject that a foreign client made up, and
 	// that is no escaped key, is given as it is.
 	Key string
-	// Data and Headers are the reader's to keep.
+	// Data and Headers are the reader's to keep. No Data in a compacted topic is a
+	// tombstone: the key has no value any more.
 	Data    []byte
 	Headers Headers
 	// Stored is when the server stored it.
@@ -71,19 +72,20 @@ func (c *Client) OpenReader(ctx context.Context, spec TopicSpec, partition int, 
 		return nil, errors.New("stream: ReaderConfig.Deliver is required")
 	}
 	r := &Reader{c: c, spec: spec, part: partition, done: make(chan struct{})}
-	prefix := len(spec.subjectPrefix(partition))
+	keys := spec.keyReader(partition)
 	f := c.partitionFeed(spec, partition)
 	if cfg.From > 1 {
 		f.last = cfg.From - 1
 		r.handed.Store(f.last)
 	}
 	f.handle = func(m *nats.Msg, p position) bool {
+		key, headers := keys.read(m.Subject, Headers(m.Header))
 		cfg.Deliver(Message{
 			Partition: partition,
 			Offset:    p.stream,
-			Key:       keyOf(m.Subject, prefix),
+			Key:       key,
 			Data:      m.Data,
-			Headers:   Headers(m.Header),
+			Headers:   headers,
 			Stored:    p.time(),
 			Pending:   p.pending,
 		})
@@ -127,18 +129,6 @@ func (r *Reader) Close() {
 	<-r.done
 }
 
-// keyOf gives the key in a subject whose first n bytes are the partition's.
-func keyOf(subject string, n int) string {
-	if len(subject) < n {
-		return subject
-	}
-	key, err := UnescapeKey(subject[n:])
-	if err != nil {
-		return subject[n:]
-	}
-	return key
-}
-
 func (s TopicSpec) checkPartition(p int) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -152,7 +142,7 @@ func (s TopicSpec) checkPartition(p int) error {
 // partitionFeed reads a partition through a consumer that keeps no state.
 func (c *Client) partitionFeed(spec TopicSpec, p int) *feed {
 	f := c.ephemeralFeed(spec.BackingStream(p), jetstream.ConsumerConfig{})
-	f.gapless = true
+	f.gapless = !spec.Compact // compaction leaves holes, at the beginning too
 	f.errs = spec.feedErrors(p)
 	return f
 }
@@ -216,11 +206,16 @@ func (c *Client) nextMsg(ctx context.Context, stream string, seq uint64) (*store
 	if err != nil {
 		return nil, err
 	}
+	return c.getMsg(ctx, stream, req)
+}
+
+// getMsg asks the leader for one message; nil when there is none.
+func (c *Client) getMsg(ctx context.Context, stream string, req []byte) (*storedMsg, error) {
 	var resp struct {
 		Error   *jetstream.APIError `json:"error"`
 		Message *storedMsg          `json:"message"`
 	}
-	err = c.ask(ctx, func(ctx context.Context) error {
+	err := c.ask(ctx, func(ctx context.Context) error {
 		m, err := c.nc.RequestWithContext(ctx, c.api("STREAM.MSG.GET", stream), req)
 		if err != nil {
 			return err

@@ -57,7 +57,7 @@ func TestTopicMismatchSaysBothSides(t *testing.T) {
 		"fewer partitions": {func(s *stream.TopicSpec) { s.Partitions = 2 }, []string{"number of partitions is 4", "asked for 2"}},
 		"more partitions":  {func(s *stream.TopicSpec) { s.Partitions = 8 }, []string{"number of partitions is 4", "asked for 8"}},
 		"replicas":         {func(s *stream.TopicSpec) { s.Replicas = 3 }, []string{"replicas is 1", "asked for 3"}},
-		"storage":          {func(s *stream.TopicSpec) { s.Storage = stream.File }, []string{"storage is Memory", "asked for File"}},
+		"storage":          {func(s *stream.TopicSpec) { s.Storage = stream.File }, []string{"storage is memory", "asked for file"}},
 		"age":              {func(s *stream.TopicSpec) { s.MaxAge = time.Hour }, []string{"MaxAge is unlimited", "asked for 1h"}},
 		"window":           {func(s *stream.TopicSpec) { s.DuplicateWindow = time.Hour }, []string{"DuplicateWindow is 2m", "asked for 1h"}},
 	} {

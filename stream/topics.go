@@ -10,11 +10,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The metadata of a backing stream is where the truth about a topic lives.
+// The metadata of a backing stream is where the truth about a topic lives,
+// together with the stream's own settings.
 const (
 	metaTopic      = "rossby.topic"
 	metaPartitions = "rossby.partitions"
 	metaVersion    = "rossby.version"
+	metaKeyIn      = "rossby.key-in"        // absent: in the subject
+	metaTombstones = "rossby.tombstone-ttl" // of compacted topics
+	metaDeleting   = "rossby.deleting"      // on partition 0, while its topic is deleted
 	layoutVersion  = "1"
 )
 
@@ -29,16 +33,21 @@ func (s Storage) jetstream() jetstream.StorageType {
 	return jetstream.FileStorage
 }
 
+func (c Compression) jetstream() jetstream.StoreCompression {
+	if c == S2 {
+		return jetstream.S2Compression
+	}
+	return jetstream.NoCompression
+}
+
 // streamConfig is the backing stream of partition p.
 func (c *Client) streamConfig(spec TopicSpec, p int) jetstream.StreamConfig {
 	cfg := jetstream.StreamConfig{
 		Name:               spec.BackingStream(p),
 		Description:        fmt.Sprintf("Rossby topic %s, partition %d of %d", spec.Name, p, spec.Partitions),
-		Subjects:           []string{spec.subjectPrefix(p) + ">"},
+		Subjects:           spec.subjects(p),
 		Retention:          jetstream.LimitsPolicy,
 		Discard:            jetstream.DiscardOld,
-		MaxAge:             spec.MaxAge,
-		Duplicates:         spec.DuplicateWindow,
 		Storage:            spec.Storage.jetstream(),
 		Replicas:           spec.Replicas,
 		AllowDirect:        true,
@@ -50,86 +59,161 @@ func (c *Client) streamConfig(spec TopicSpec, p int) jetstream.StreamConfig {
 			metaVersion:    layoutVersion,
 		},
 	}
+	if spec.KeyIn != Subject {
+		cfg.Metadata[metaKeyIn] = spec.KeyIn.String()
+	}
+	if spec.Compact {
+		cfg.MaxMsgsPerSubject = 1
+	}
 	if spec.Storage == DefaultStorage {
 		cfg.Storage = c.cfg.Storage.jetstream()
 	}
 	if spec.Replicas == 0 {
 		cfg.Replicas = c.cfg.Replicas
 	}
+	spec.apply(&cfg)
 	return cfg
+}
+
+// apply puts those settings into cfg that can change while the topic lives.
+func (s TopicSpec) apply(cfg *jetstream.StreamConfig) {
+	if s.Replicas != 0 {
+		cfg.Replicas = s.Replicas
+	}
+	cfg.MaxAge = s.MaxAge
+	cfg.MaxBytes = s.MaxBytes
+	cfg.MaxMsgs = s.MaxRecords
+	cfg.Duplicates = s.DuplicateWindow
+	cfg.Compression = s.Compression.jetstream()
+	if !s.Compact {
+		return
+	}
+	cfg.Metadata[metaTombstones] = s.TombstoneTTL.String()
+	cfg.AllowMsgTTL = true
+	cfg.SubjectDeleteMarkerTTL = 0
+	if s.MaxAge > 0 {
+		// What age removes leaves a tombstone, too: readers of the table see it go.
+		cfg.SubjectDeleteMarkerTTL = s.TombstoneTTL
+		cfg.AllowRollup = true // the server asks for it
+	}
+}
+
+// specOf reads a description back from a backing stream.
+func specOf(cfg jetstream.StreamConfig) TopicSpec {
+	s := TopicSpec{
+		Name:            cfg.Metadata[metaTopic],
+		Replicas:        cfg.Replicas,
+		Storage:         File,
+		MaxAge:          cfg.MaxAge,
+		MaxBytes:        max(cfg.MaxBytes, 0), // -1 stands for no limit
+		MaxRecords:      max(cfg.MaxMsgs, 0),
+		Compact:         cfg.MaxMsgsPerSubject == 1,
+		DuplicateWindow: cfg.Duplicates,
+	}
+	s.Partitions, _ = strconv.Atoi(cfg.Metadata[metaPartitions])         // 0 matches no topic
+	s.TombstoneTTL, _ = time.ParseDuration(cfg.Metadata[metaTombstones]) // absent: 0
+	if cfg.Storage == jetstream.MemoryStorage {
+		s.Storage = Memory
+	}
+	if cfg.Metadata[metaKeyIn] == Header.String() {
+		s.KeyIn = Header
+	}
+	if cfg.Compression == jetstream.S2Compression {
+		s.Compression = S2
+	}
+	return s
 }
 
 // CreateTopic makes the topic's partitions. A topic that exists as described is
 // left alone; one that differs is a *TopicMismatchError and is left alone too.
-// Settings that spec leaves at zero match whatever an existing topic has. An
-// interrupted creation is completed by the next one.
+// Replicas and Storage that spec leaves at zero match whatever an existing topic
+// has. A creation, change or deletion that was interrupted is completed first.
 func (c *Client) CreateTopic(ctx context.Context, spec TopicSpec) error {
 	spec = spec.withDefaults()
 	if err := spec.Validate(); err != nil {
 		return err
 	}
-	// Partition 0 is the arbiter: of two clients that create the same topic with
-	// different settings at the same time, one creates it, the other one sees
-	// the difference before it has made anything.
-	if err := c.createPartition(ctx, spec, 0); err != nil {
-		return err
+	for {
+		// Partition 0 is the arbiter: of two clients that create the same topic with
+		// different settings at the same time, one creates it, the other one sees
+		// the difference before it has made anything.
+		have, err := c.createPartition(ctx, spec, 0)
+		if err != nil {
+			return err
+		}
+		if have.Metadata[metaDeleting] == "" {
+			break
+		}
+		if err := c.deletePartitions(ctx, specOf(have)); err != nil {
+			return err
+		}
 	}
-	parts := make([]int, 0, spec.Partitions-1)
-	for p := 1; p < spec.Partitions; p++ {
-		parts = append(parts, p)
-	}
-	return inParallel(parts, func(p int) error { return c.createPartition(ctx, spec, p) })
+	return inParallel(partitionsAfter(0, spec), func(p int) error { return c.matchPartition(ctx, spec, p) })
 }
 
-func (c *Client) createPartition(ctx context.Context, spec TopicSpec, p int) error {
+// partitionsAfter lists the partitions of a topic that come after p.
+func partitionsAfter(p int, spec TopicSpec) []int {
+	var parts []int
+	for p++; p < spec.Partitions; p++ {
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// createPartition makes a partition that is missing and gives the settings it
+// has. It must be as described.
+func (c *Client) createPartition(ctx context.Context, spec TopicSpec, p int) (jetstream.StreamConfig, error) {
 	want := c.streamConfig(spec, p)
 	for {
 		info, err := c.streamInfo(ctx, want.Name)
 		if err == nil {
-			return spec.compare(info.Config)
+			if info.Config.Metadata[metaDeleting] != "" && info.Config.Metadata[metaTopic] == spec.Name {
+				return info.Config, nil // whatever it was
+			}
+			return info.Config, spec.compare(info.Config)
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("stream: look up topic %q partition %d: %w", spec.Name, p, err)
+			return want, fmt.Errorf("stream: look up topic %q partition %d: %w", spec.Name, p, err)
 		}
 		err = c.ask(ctx, func(ctx context.Context) error {
 			_, err := c.js.CreateStream(ctx, want)
 			return err
 		})
 		if err == nil {
-			return nil
+			return want, nil
 		}
 		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return fmt.Errorf("stream: create topic %q partition %d: %w", spec.Name, p, err)
+			return want, fmt.Errorf("stream: create topic %q partition %d: %w", spec.Name, p, err)
 		}
 		// Somebody else created it in between: compare again.
 	}
 }
 
+// matchPartition makes partition p like partition 0, which is as described.
+func (c *Client) matchPartition(ctx context.Context, spec TopicSpec, p int) error {
+	_, err := c.createPartition(ctx, spec, p)
+	var differs *TopicMismatchError
+	if !errors.As(err, &differs) || differs.fixed() != nil {
+		return err
+	}
+	// A change of settings was interrupted. Partition 0 had it first.
+	arbiter, err := c.createPartition(ctx, spec, 0)
+	if err != nil || arbiter.Metadata[metaDeleting] != "" {
+		return err
+	}
+	return c.updatePartition(ctx, spec, p)
+}
+
 // compare tells how an existing backing stream differs from the description.
 func (s TopicSpec) compare(have jetstream.StreamConfig) error {
 	var diffs []Difference
-	add := func(setting string, have, want any) {
-		diffs = append(diffs, Difference{Setting: setting, Have: fmt.Sprint(have), Want: fmt.Sprint(want)})
-	}
 	switch {
 	case have.Metadata[metaTopic] != s.Name:
-		add("backing stream "+have.Name, "not Rossby's", "a partition of this topic")
+		diffs = []Difference{{Setting: "backing stream " + have.Name, Have: "not Rossby's", Want: "a partition of this topic", why: "another program made it"}}
 	case have.Metadata[metaVersion] != layoutVersion:
-		add("layout version", have.Metadata[metaVersion], layoutVersion)
-	case have.Metadata[metaPartitions] != strconv.Itoa(s.Partitions):
-		add("number of partitions", have.Metadata[metaPartitions], s.Partitions)
-	}
-	if s.Replicas != 0 && have.Replicas != s.Replicas {
-		add("number of replicas", have.Replicas, s.Replicas)
-	}
-	if s.Storage != DefaultStorage && have.Storage != s.Storage.jetstream() {
-		add("storage", have.Storage, s.Storage.jetstream())
-	}
-	if have.MaxAge != s.MaxAge {
-		add("MaxAge", age(have.MaxAge), age(s.MaxAge))
-	}
-	if have.Duplicates != s.DuplicateWindow {
-		add("DuplicateWindow", have.Duplicates, s.DuplicateWindow)
+		diffs = []Difference{{Setting: "layout version", Have: have.Metadata[metaVersion], Want: layoutVersion, why: "another version of Rossby made it"}}
+	default:
+		diffs = s.differences(specOf(have))
 	}
 	if len(diffs) > 0 {
 		return &TopicMismatchError{Topic: s.Name, Differences: diffs}
@@ -137,61 +221,43 @@ func (s TopicSpec) compare(have jetstream.StreamConfig) error {
 	return nil
 }
 
-func age(d time.Duration) string {
-	if d == 0 {
+// differences lists what is not as asked for.
+func (s TopicSpec) differences(have TopicSpec) []Difference {
+	if s.Replicas == 0 {
+		s.Replicas = have.Replicas
+	}
+	if s.Storage == DefaultStorage {
+		s.Storage = have.Storage
+	}
+	var diffs []Difference
+	for _, d := range []Difference{
+		{Setting: "number of partitions", Have: fmt.Sprint(have.Partitions), Want: fmt.Sprint(s.Partitions),
+			why: "keys would change their partition and lose their order"},
+		{Setting: "storage", Have: have.Storage.String(), Want: s.Storage.String(), why: "the server cannot move records between storages"},
+		{Setting: "KeyIn", Have: have.KeyIn.String(), Want: s.KeyIn.String(), why: "the keys of the records in it are where they are"},
+		{Setting: "Compact", Have: fmt.Sprint(have.Compact), Want: fmt.Sprint(s.Compact),
+			why: "records that readers still need would go, or keys that they rely on"},
+		{Setting: "number of replicas", Have: fmt.Sprint(have.Replicas), Want: fmt.Sprint(s.Replicas)},
+		{Setting: "MaxAge", Have: limit(have.MaxAge), Want: limit(s.MaxAge)},
+		{Setting: "MaxBytes", Have: limit(have.MaxBytes), Want: limit(s.MaxBytes)},
+		{Setting: "MaxRecords", Have: limit(have.MaxRecords), Want: limit(s.MaxRecords)},
+		{Setting: "DuplicateWindow", Have: have.DuplicateWindow.String(), Want: s.DuplicateWindow.String()},
+		{Setting: "compression", Have: have.Compression.String(), Want: s.Compression.String()},
+		{Setting: "TombstoneTTL", Have: have.TombstoneTTL.String(), Want: s.TombstoneTTL.String()},
+	} {
+		if d.Have != d.Want {
+			diffs = append(diffs, d)
+		}
+	}
+	return diffs
+}
+
+// limit shows a setting whose zero value is no limit.
+func limit[T int64 | time.Duration](n T) string {
+	if n == 0 {
 		return "unlimited"
 	}
-	return d.String()
-}
-
-// PartitionOffsets is the extent of one partition.
-type PartitionOffsets struct {
-	// Partition is its number.
-	Partition int
-	// First is the oldest offset that exists; equal to Next when there is none.
-	First uint64
-	// Next is the offset of the next record to come: the last one plus 1.
-	Next uint64
-	// Records is how many there are. It may be less than Next minus First.
-	Records uint64
-}
-
-// Offsets gives the extent of every partition, in order. A missing partition is
-// a *TopicNotFoundError.
-func (c *Client) Offsets(ctx context.Context, spec TopicSpec) ([]PartitionOffsets, error) {
-	spec = spec.withDefaults()
-	if err := spec.Validate(); err != nil {
-		return nil, err
-	}
-	out := make([]PartitionOffsets, spec.Partitions)
-	parts := make([]int, spec.Partitions)
-	for p := range parts {
-		parts[p] = p
-	}
-	err := inParallel(parts, func(p int) error {
-		info, err := c.streamInfo(ctx, spec.BackingStream(p))
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return &TopicNotFoundError{Topic: spec.Name, Partition: p}
-		}
-		if err != nil {
-			return fmt.Errorf("stream: offsets of topic %q partition %d: %w", spec.Name, p, err)
-		}
-		out[p] = extent(info.State)
-		out[p].Partition = p
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func extent(s jetstream.StreamState) PartitionOffsets {
-	o := PartitionOffsets{First: s.FirstSeq, Next: s.LastSeq + 1, Records: s.Msgs}
-	if s.Msgs == 0 {
-		o.First = o.Next
-	}
-	return o
+	return fmt.Sprint(n)
 }
 
 // inParallel runs fn for every item, a few at a time, and joins the errors.

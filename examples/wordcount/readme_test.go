@@ -18,7 +18,7 @@ func TestReadmeProgramBuilds(t *testing.T) {
 	require.True(t, ok)
 	program, _, ok := strings.Cut(rest, "```")
 	require.True(t, ok)
-	dir, err := os.MkdirTemp(".", "readme-") // inside of the module, for its imports
+	dir, err := os.MkdirTemp(".", ".readme-") // inside of the module, for its imports; hidden, since other tests look at the tree
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o600))

@@ -1,8 +1,6 @@
 package processortest
 
 import (
-	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -23,6 +21,7 @@ type Driver struct {
 	dead   stream.Topic[[]byte]
 	now    time.Time
 	err    error
+	crash  func(Step) bool
 }
 
 // task is one task with what it leaves in the world: its journal, and how far it has been fed.
@@ -76,8 +75,23 @@ func (d *Driver) topic(spec stream.TopicSpec) *topic {
 	return t
 }
 
-// SetClock sets the time at which records are stored: the event time of topics that have no other.
-func (d *Driver) SetClock(now time.Time) { d.now = now }
+// SetClock sets the clock: the time at which records are stored, which is the event time of topics that have no other, and the time
+// by which timers set with ScheduleWall fire. Those that are due now fire, and what comes of them is processed. A Retry moves the
+// clock by its pauses.
+func (d *Driver) SetClock(now time.Time) {
+	d.tb.Helper()
+	d.now = now
+	d.run()
+}
+
+// AdvanceClock moves the clock on by that much; see SetClock.
+func (d *Driver) AdvanceClock(by time.Duration) {
+	d.tb.Helper()
+	d.SetClock(d.now.Add(by))
+}
+
+// Clock returns the time by the clock.
+func (d *Driver) Clock() time.Time { return d.now }
 
 // Pipe sends records to a topic that the topology reads, and processes all that comes of each before the next. A record's Time
 // becomes its event time unless it is zero; Window is not looked at.
@@ -163,8 +177,10 @@ func (d *Driver) DeadLetters() []processor.Record[[]byte] {
 func (d *Driver) AdvanceTime(now time.Time) {
 	d.tb.Helper()
 	for _, t := range d.tasks {
-		d.note(t.engine.Advance(now.UnixNano()))
-		d.commit(t)
+		for crashed := true; crashed; {
+			d.note(t.engine.Advance(now.UnixNano()))
+			crashed = d.commit(t)
+		}
 	}
 	d.run()
 }
@@ -173,8 +189,10 @@ func (d *Driver) AdvanceTime(now time.Time) {
 func (d *Driver) CloseAll() {
 	d.tb.Helper()
 	for _, t := range d.tasks {
-		d.note(t.engine.CloseAll())
-		d.commit(t)
+		for crashed := true; crashed; {
+			d.note(t.engine.CloseAll())
+			crashed = d.commit(t)
+		}
 	}
 	d.run()
 }
@@ -194,21 +212,32 @@ func (d *Driver) restore() {
 	d.tb.Helper()
 	d.err = nil
 	for _, t := range d.tasks {
-		t.engine = engine.NewTask(t.part.Plan, t.index, maxMessage)
-		t.fed = make([]uint64, len(t.part.Plan.Inputs))
-		for i, entry := range t.journal {
-			if err := t.engine.Restore(t.first+uint64(i), entry); err != nil {
-				d.tb.Fatalf("processortest: %v", err)
-			}
-		}
-		undelivered, err := t.engine.Restored()
-		if err != nil {
+		d.restoreTask(t)
+	}
+}
+
+func (d *Driver) restoreTask(t *task) {
+	d.tb.Helper()
+	t.engine = engine.NewTask(t.part.Plan, t.index, maxMessage)
+	t.engine.Attach(engine.World{
+		Now:     func() time.Time { return d.now },
+		Pause:   func(_ engine.Failure, pause time.Duration) bool { d.now = d.now.Add(pause); return true },
+		Skipped: func(f engine.Failure) { d.tb.Logf("processortest: skipped: %s: %v", f.Operator, f.Err) },
+	})
+	d.note(t.engine.Err())
+	t.fed = make([]uint64, len(t.part.Plan.Inputs))
+	for i, entry := range t.journal {
+		if err := t.engine.Restore(t.first+uint64(i), entry); err != nil {
 			d.tb.Fatalf("processortest: %v", err)
 		}
-		for _, u := range undelivered {
-			d.deliver(u.Outbox)
-			t.engine.Delivered(u.Number)
-		}
+	}
+	undelivered, err := t.engine.Restored()
+	if err != nil {
+		d.tb.Fatalf("processortest: %v", err)
+	}
+	for _, u := range undelivered {
+		d.deliver(u.Outbox)
+		t.engine.Delivered(u.Number)
 	}
 }
 
@@ -218,11 +247,18 @@ func (d *Driver) run() {
 	for busy := true; busy && d.err == nil; {
 		busy = false
 		for _, t := range d.tasks {
+			fired, err := t.engine.AdvanceWall(d.now.UnixNano())
+			d.note(err)
+			d.commit(t)
+			busy = busy || fired
 			d.feed(t)
 			for d.err == nil {
 				done, err := t.engine.Step()
 				d.note(err)
-				d.commit(t)
+				if crashed := d.commit(t); crashed {
+					d.feed(t)
+					done = true
+				}
 				if !done {
 					break
 				}
@@ -248,27 +284,43 @@ func (d *Driver) feed(t *task) {
 	}
 }
 
-func (d *Driver) commit(t *task) {
+// commit commits what a task has done and delivers it; it reports whether the task has crashed on the way, and is restored.
+func (d *Driver) commit(t *task) (crashed bool) {
 	d.tb.Helper()
 	if d.err != nil {
-		return
+		return false
 	}
 	c, err := t.engine.Commit("driver", false)
 	if err != nil {
 		d.note(err)
-		return
+		return false
 	}
 	if c == nil {
-		return
+		return false
+	}
+	if d.crashes(t, c, BeforeAppend) {
+		return true
 	}
 	t.journal = append(t.journal, c.Data)
 	t.engine.Appended(c.Number, t.first+uint64(len(t.journal)-1))
-	d.deliver(c.Outbox)
+	if d.crashes(t, c, AfterAppend) {
+		return true
+	}
+	half := len(c.Outbox) / 2
+	d.deliver(c.Outbox[:half])
+	if half > 0 && d.crashes(t, c, AmidDelivery) {
+		return true
+	}
+	d.deliver(c.Outbox[half:])
+	if d.crashes(t, c, AfterDelivery) {
+		return true
+	}
 	t.engine.Delivered(c.Number)
 	if before, ok := t.engine.Trim(); ok {
 		t.journal = t.journal[before-t.first:]
 		t.first = before
 	}
+	return false
 }
 
 func (d *Driver) deliver(outbox []stream.Outgoing) {
@@ -280,26 +332,4 @@ func (d *Driver) deliver(outbox []stream.Outgoing) {
 		t.ids[o.ID] = true
 		t.append(o.Partition, stream.Message{Key: o.Key, Data: o.Data, Headers: o.Headers, Stored: d.now})
 	}
-}
-
-// ErrStore says that there is no such store, or that it has another type.
-var ErrStore = errors.New("no such store")
-
-// StoreValue looks into a key-value store: operator and store as named in the topology. ok is false if the key has no value.
-func StoreValue[V any](d *Driver, operator, store, key string) (value V, ok bool, err error) {
-	found := false
-	for _, t := range d.tasks {
-		s, is := t.engine.Store(operator + "." + store).(*engine.KeyValue[V])
-		if !is {
-			continue
-		}
-		found = true
-		if value, ok = s.Get(key); ok {
-			return value, true, nil
-		}
-	}
-	if !found {
-		return value, false, fmt.Errorf("%w: %s of operator %s", ErrStore, store, operator)
-	}
-	return value, false, nil
 }

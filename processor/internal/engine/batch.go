@@ -24,6 +24,12 @@ func appendBatchRecord(dst []byte, r *Emitted) []byte {
 	return appendString(dst, r.Data)
 }
 
+// BatchKey is the key of messages in repartition topics.
+const BatchKey = "batch"
+
+// EncodeBatch returns a message of a repartition topic that holds one record.
+func EncodeBatch(r *Emitted) []byte { return appendBatchRecord(nil, r) }
+
 // batchReader walks through the records of one batch.
 type batchReader struct {
 	d    decoder

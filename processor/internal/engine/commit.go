@@ -32,6 +32,7 @@ func (t *Task) Commit(owner string, force bool) (*Commit, error) {
 	if !t.changed && !force {
 		return nil, nil
 	}
+	t.keep()
 	number := t.journal.last + 1
 	t.rideAlong()
 	dst := make([]byte, 0, t.journal.sizeHint())
@@ -181,6 +182,8 @@ func (t *Task) Restored() ([]Undelivered, error) {
 		s.restored(t.now)
 	}
 	heap.Init(&t.timers)
+	heap.Init(&t.wallTimers)
+	t.keep()
 	t.changed = false
 	var undelivered []Undelivered
 	for _, c := range t.journal.commits {

@@ -93,8 +93,9 @@ func (t *Task) Step() (bool, error) {
 	t.pass(in)
 	t.current = nil
 	t.moveTo(in.ts)
-	t.current = &in.head
+	t.begin(&in.head)
 	in.source.Process()
+	t.settle()
 	t.current = nil
 	t.fireUntil(t.now) // what the record has set for now or before
 	return true, t.err
@@ -109,8 +110,13 @@ func (t *Task) decodeHead(in *input) bool {
 			return true
 		}
 		t.pass(in)
-		t.current = &in.head
-		t.Fail("source "+in.Topic.Name, err)
+		t.begin(&in.head)
+		if in.source.Failed != nil {
+			in.source.Failed(err)
+		} else {
+			t.Fail("source "+in.Topic.Name, err)
+		}
+		t.settle()
 		t.current = nil
 	}
 	return false

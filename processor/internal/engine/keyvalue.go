@@ -9,14 +9,16 @@ import (
 // KeyValue is a store of one value per key, in memory, durable through the journal.
 type KeyValue[V any] struct {
 	name string
+	task *Task
 	rows map[string]*row[V]
 	led  ledger[V]
 	dead int // rows in the map whose deletion waits for the next commit
+	log  []rowChange[V]
 }
 
 // NewKeyValue returns an empty store and registers it with t under name.
 func NewKeyValue[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V] {
-	s := &KeyValue[V]{name: name, rows: make(map[string]*row[V]), led: ledger[V]{codec: codec}}
+	s := &KeyValue[V]{name: name, task: t, rows: make(map[string]*row[V]), led: ledger[V]{codec: codec}}
 	t.addStore(s)
 	return s
 }
@@ -37,6 +39,7 @@ func (s *KeyValue[V]) Put(key string, value V) {
 		r = &row[V]{key: key}
 		s.rows[key] = r
 	}
+	s.remember(r, !ok)
 	if r.dead {
 		r.dead = false
 		s.dead--
@@ -51,11 +54,35 @@ func (s *KeyValue[V]) Delete(key string) {
 	if !ok || r.dead {
 		return
 	}
+	s.remember(r, false)
 	var none V
 	r.value, r.dead = none, true
 	s.dead++
 	s.led.touch(r)
 }
+
+func (s *KeyValue[V]) remember(r *row[V], created bool) {
+	s.log = append(s.log, before(r, created))
+	s.task.note(s)
+}
+
+func (s *KeyValue[V]) undo() {
+	c := popLast(&s.log)
+	r := c.row
+	if r.dead != c.dead { // only a deletion, or a Put after one, changes it
+		if c.dead {
+			s.dead++
+		} else {
+			s.dead--
+		}
+	}
+	s.led.putBack(c)
+	if c.created {
+		delete(s.rows, r.key)
+	}
+}
+
+func (s *KeyValue[V]) forget() { s.log = forgetAll(s.log) }
 
 // Len returns the number of keys.
 func (s *KeyValue[V]) Len() int { return len(s.rows) - s.dead }

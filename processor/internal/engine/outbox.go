@@ -23,6 +23,15 @@ type Emitted struct {
 type outbox struct {
 	messages []outMessage
 	open     []map[int]int // per sink: partition to the index of its unfinished batch in messages
+	before   int           // how many messages there were when the record in hand was begun
+	log      []batchChange
+}
+
+// batchChange is what the open batch of a partition was before a record was added.
+type batchChange struct {
+	sink, partition int
+	index, length   int // of the batch in messages, and of its data
+	open            bool
 }
 
 // outMessage is one message to be published.
@@ -59,15 +68,23 @@ func (t *Task) Emit(r *Emitted) error {
 		}
 	}
 	sink := t.plan.Sinks[r.Sink]
+	if sink.Topic.KeyIn == stream.Header {
+		size += len(stream.KeyHeader) + 4 + 2*len(r.Key) // escaped, a byte is three at most
+	}
 	if size > t.maxMessage {
 		return fmt.Errorf("a record for topic %s has %d bytes, the server takes messages up to %d (max_payload): make it smaller or raise the limit",
 			sink.Topic.Name, size, t.maxMessage)
 	}
-	t.changed = true
 	if sink.Internal {
+		t.changed = true
+		t.note(&t.outbox)
 		t.outbox.addToBatch(r, min(batchTarget, t.maxMessage-size))
 		return nil
 	}
+	if err := sink.Topic.CheckKey(r.Key); err != nil {
+		return err
+	}
+	t.changed = true
 	t.outbox.messages = append(t.outbox.messages, outMessage{
 		sink: r.Sink, partition: r.Partition, key: r.Key, headers: r.Headers, data: r.Data,
 	})
@@ -81,13 +98,31 @@ func (o *outbox) addToBatch(r *Emitted, room int) {
 		o.open[r.Sink] = open
 	}
 	i, ok := open[r.Partition]
+	change := batchChange{sink: r.Sink, partition: r.Partition, index: i, open: ok}
+	if ok {
+		change.length = len(o.messages[i].data)
+	}
+	o.log = append(o.log, change)
 	if !ok || len(o.messages[i].data) > room {
 		i = len(o.messages)
-		o.messages = append(o.messages, outMessage{sink: r.Sink, partition: r.Partition, key: "batch"})
+		o.messages = append(o.messages, outMessage{sink: r.Sink, partition: r.Partition, key: BatchKey})
 		open[r.Partition] = i
 	}
 	o.messages[i].data = appendBatchRecord(o.messages[i].data, r)
 }
+
+// undo takes the record that was added last out of its batch. A batch that was begun for it goes with Rollback.
+func (o *outbox) undo() {
+	c := popLast(&o.log)
+	if !c.open {
+		delete(o.open[c.sink], c.partition)
+		return
+	}
+	o.open[c.sink][c.partition] = c.index
+	o.messages[c.index].data = o.messages[c.index].data[:c.length]
+}
+
+func (o *outbox) forget() { o.log = forgetAll(o.log) }
 
 // outgoing gives the messages of a commit their identities: the same commit always has the same ones.
 func outgoing(plan *Plan, task string, number uint64, messages []outMessage) []stream.Outgoing {
@@ -95,12 +130,20 @@ func outgoing(plan *Plan, task string, number uint64, messages []outMessage) []s
 		return nil
 	}
 	prefix := plan.App + "/" + task + "/" + strconv.FormatUint(number, 10) + "/"
+	all := make([]byte, 0, len(messages)*(len(prefix)+5)) // one string holds all ids
+	ends := make([]int, len(messages))
+	for i := range messages {
+		all = strconv.AppendInt(append(all, prefix...), int64(i), 10)
+		ends[i] = len(all)
+	}
+	ids, start := string(all), 0
 	out := make([]stream.Outgoing, len(messages))
 	for i, m := range messages {
 		out[i] = stream.Outgoing{
 			Topic: plan.Sinks[m.sink].Topic, Partition: m.partition, Key: m.key, Data: m.data, Headers: m.headers,
-			ID: prefix + strconv.Itoa(i),
+			ID: ids[start:ends[i]],
 		}
+		start = ends[i]
 	}
 	return out
 }

@@ -45,6 +45,43 @@ func (l *ledger[V]) touch(r *row[V]) {
 	}
 }
 
+// rowChange is what a row was before a change.
+type rowChange[V any] struct {
+	row         *row[V]
+	value       V
+	dead, dirty bool
+	created     bool // there was none
+}
+
+func before[V any](r *row[V], created bool) rowChange[V] {
+	return rowChange[V]{row: r, value: r.value, dead: r.dead, dirty: r.dirty, created: created}
+}
+
+// putBack makes a row what it was before c, the youngest change of the store.
+func (l *ledger[V]) putBack(c rowChange[V]) {
+	r := c.row
+	r.value, r.dead = c.value, c.dead
+	if r.dirty && !c.dirty { // then this change has put it at the end
+		l.dirty[len(l.dirty)-1] = nil
+		l.dirty = l.dirty[:len(l.dirty)-1]
+		r.dirty = false
+	}
+}
+
+func popLast[T any](s *[]T) T {
+	var none T
+	n := len(*s) - 1
+	last := (*s)[n]
+	(*s)[n] = none
+	*s = (*s)[:n]
+	return last
+}
+
+func forgetAll[T any](s []T) []T {
+	clear(s)
+	return s[:0]
+}
+
 func (l *ledger[V]) unlink(r *row[V]) {
 	if r.home == 0 {
 		return

@@ -17,6 +17,7 @@ type machine struct {
 	kv      *KeyValue[string]
 	win     *Window[string]
 	timers  *Timers
+	walls   *Timers
 	fired   []string
 	journal map[uint64][]byte
 	seq     uint64
@@ -31,6 +32,7 @@ type model struct {
 	kv     map[string]string
 	rows   []modelRow
 	timers map[timerID]bool
+	walls  map[timerID]bool
 }
 
 type modelRow struct {
@@ -40,13 +42,16 @@ type modelRow struct {
 }
 
 func (m model) clone() model {
-	c := model{now: m.now, kv: map[string]string{}, timers: map[timerID]bool{}}
+	c := model{now: m.now, kv: map[string]string{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
 	for k, v := range m.kv {
 		c.kv[k] = v
 	}
 	c.rows = append(c.rows, m.rows...)
 	for k := range m.timers {
 		c.timers[k] = true
+	}
+	for k := range m.walls {
+		c.walls[k] = true
 	}
 	return c
 }
@@ -55,7 +60,7 @@ const retention = 50
 
 func newMachine() *machine {
 	m := &machine{journal: map[uint64][]byte{}, first: 1}
-	m.model = model{now: NoTime, kv: map[string]string{}, timers: map[timerID]bool{}}
+	m.model = model{now: NoTime, kv: map[string]string{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
 	m.saved = m.model.clone()
 	m.make()
 	return m
@@ -66,6 +71,9 @@ func (m *machine) make() {
 		m.kv = NewKeyValue(t, "op.kv", stream.JSON[string]())
 		m.win = NewWindow(t, "op.win", retention, stream.JSON[string]())
 		m.timers = NewTimers(t, "op.timers", func(key string, at int64) {
+			m.fired = append(m.fired, fmt.Sprintf("%s@%d", key, at))
+		})
+		m.walls = NewWallTimers(t, "op.walls", func(key string, at int64) {
 			m.fired = append(m.fired, fmt.Sprintf("%s@%d", key, at))
 		})
 	}}
@@ -105,11 +113,26 @@ func (m *machine) advance(t require.TestingT, now int64) {
 		return
 	}
 	m.model.now = now
+	require.Equal(t, due(m.model.timers, now), m.fired)
+}
+
+// advanceWall moves the clock.
+func (m *machine) advanceWall(t require.TestingT, now int64) {
+	m.fired = nil
+	fired, err := m.task.AdvanceWall(now)
+	require.NoError(t, err)
+	want := due(m.model.walls, now)
+	require.Equal(t, want, m.fired)
+	require.Equal(t, len(want) > 0, fired)
+}
+
+// due takes the timers that are due at now out of set and says what they are.
+func due(set map[timerID]bool, now int64) []string {
 	var due []timerID
-	for id := range m.model.timers {
+	for id := range set {
 		if id.at <= now {
 			due = append(due, id)
-			delete(m.model.timers, id)
+			delete(set, id)
 		}
 	}
 	sort.Slice(due, func(i, j int) bool {
@@ -119,7 +142,42 @@ func (m *machine) advance(t require.TestingT, now int64) {
 	for _, id := range due {
 		want = append(want, fmt.Sprintf("%s@%d", id.key, id.at))
 	}
-	require.Equal(t, want, m.fired)
+	return want
+}
+
+// fail does some work as a record would that fails in the end: none of it may be seen, now or later.
+func (m *machine) fail(t *rapid.T) {
+	mark := m.task.Mark()
+	key, when := rapid.SampledFrom(keys), rapid.Int64Range(0, 200)
+	for range rapid.IntRange(1, 8).Draw(t, "changes") {
+		k, at := key.Draw(t, "key"), when.Draw(t, "at")
+		switch rapid.IntRange(0, 8).Draw(t, "change") {
+		case 0:
+			m.kv.Put(k, "failed")
+		case 1:
+			m.kv.Delete(k)
+		case 2:
+			m.win.Add(k, at, "failed")
+		case 3:
+			for id := range m.win.Range(k, 0, at) {
+				m.win.Set(id, "failed")
+			}
+		case 4:
+			for id := range m.win.Range(k, 0, at) {
+				m.win.Remove(id)
+				break
+			}
+		case 5:
+			m.timers.Set(k, at)
+		case 6:
+			m.timers.Cancel(k, at)
+		case 7:
+			m.walls.Set(k, at)
+		case 8:
+			m.walls.Cancel(k, at)
+		}
+	}
+	m.task.Rollback(mark)
 }
 
 func (m *machine) check(t require.TestingT) {
@@ -131,6 +189,7 @@ func (m *machine) check(t require.TestingT) {
 	require.Equal(t, m.model.kv, got)
 	require.Equal(t, len(m.model.kv), m.kv.Len())
 	require.Equal(t, len(m.model.timers), m.timers.Len())
+	require.Equal(t, len(m.model.walls), m.walls.Len())
 	for _, key := range keys {
 		for _, span := range [][2]int64{{0, 1000}, {20, 60}, {37, 37}} {
 			var want, rows []string
@@ -212,6 +271,18 @@ func TestStateSurvivesAnything(t *testing.T) {
 				m.timers.Cancel(k, at)
 				delete(m.model.timers, timerID{k, at})
 			},
+			"wall timer": func(t *rapid.T) {
+				k, at := key.Draw(t, "key"), when.Draw(t, "at")
+				m.walls.Set(k, at)
+				m.model.walls[timerID{k, at}] = true
+			},
+			"wall cancel": func(t *rapid.T) {
+				k, at := key.Draw(t, "key"), when.Draw(t, "at")
+				m.walls.Cancel(k, at)
+				delete(m.model.walls, timerID{k, at})
+			},
+			"wall":    func(t *rapid.T) { m.advanceWall(t, when.Draw(t, "clock")) },
+			"fail":    m.fail,
 			"advance": func(t *rapid.T) { m.advance(t, max(m.model.now, 0)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
 			"commit":  func(t *rapid.T) { m.commit(t) },
 			"crash":   func(t *rapid.T) { m.crash(t) },

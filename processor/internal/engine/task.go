@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -39,6 +40,8 @@ type Failure struct {
 	Operator string
 	Err      error
 	Record   *Raw // nil: there was no record in hand (a timer)
+	Tries    int  // how often the operator was called; 0 where there was none
+	Partial  bool // the rest of the record's work stays
 }
 
 // Source turns the raw records of one input into typed ones.
@@ -47,6 +50,8 @@ type Source struct {
 	Decode func(*Raw) (int64, error)
 	// Process hands the record decoded last to the operators.
 	Process func()
+	// Failed is told why the record in hand could not be decoded. Nil: the plan's Failed is.
+	Failed func(error)
 }
 
 // store is what the task needs of a store or of timers, whatever their types.
@@ -70,18 +75,36 @@ type Task struct {
 	inputs     []input
 	stores     []store
 	timers     timerHeap
+	wallTimers timerHeap
 	now        int64
-	current    *Raw // the record in hand, nil in a timer
+	current    *Raw      // the record in hand, nil in a timer
+	changes    []changer // what the record in hand, or the timer, has changed, in order
+	doom       func()    // the record in hand is given up; what to do instead
+	inWall     bool      // a timer by the clock is firing
 	outbox     outbox
 	journal    ledgerOfCommits
 	changed    bool
 	err        error
+	world      World
+	calls      calls
+}
+
+// World is what a task has of the world beside its records: nothing but the clock and the patience to wait.
+type World struct {
+	// Now is the clock.
+	Now func() time.Time
+	// Pause waits for that long after a failure; it reports false when the task has been asked to stop meanwhile.
+	Pause func(Failure, time.Duration) bool
+	// Skipped is told of failures that leave no other trace.
+	Skipped func(Failure)
 }
 
 // NewTask returns the task of a partition, empty, with its operators made. maxMessage is the largest message that the
 // server accepts, in bytes.
 func NewTask(plan *Plan, partition, maxMessage int) *Task {
-	t := &Task{plan: plan, partition: partition, maxMessage: maxMessage, now: NoTime}
+	t := &Task{plan: plan, partition: partition, maxMessage: maxMessage, now: NoTime, world: World{
+		Now: func() time.Time { return time.Time{} }, Pause: func(Failure, time.Duration) bool { return true }, Skipped: func(Failure) {},
+	}}
 	t.inputs = make([]input, len(plan.Inputs))
 	for i := range t.inputs {
 		t.inputs[i] = input{Input: plan.Inputs[i], next: 1}
@@ -90,6 +113,12 @@ func NewTask(plan *Plan, partition, maxMessage int) *Task {
 	plan.Wire(t)
 	return t
 }
+
+// Attach gives the task its world; without it, time stands still and no wait takes any.
+func (t *Task) Attach(w World) { t.world = w }
+
+// World returns what Attach was given.
+func (t *Task) World() *World { return &t.world }
 
 // ID returns the name of the task within its app: sub-topology and partition.
 func (t *Task) ID() string { return fmt.Sprintf("%s-%d", t.plan.Name, t.partition) }
@@ -132,11 +161,16 @@ func (t *Task) Fail(operator string, err error) {
 	if t.err != nil {
 		return
 	}
-	t.err = t.plan.Failed(t, Failure{Operator: operator, Err: err, Record: t.current})
+	if err := t.plan.Failed(t, Failure{Operator: operator, Err: err, Record: t.current}); err != nil {
+		t.Stop(err)
+	}
 }
 
-// ErrStopped marks the error of a task that its failure policy has stopped.
-var ErrStopped = errors.New("stopped by a failed record")
+// Err returns what has ended the task, or nil.
+func (t *Task) Err() error { return t.err }
+
+// ErrInterrupted is the error of a task that was asked to stop while it waited to try something again. Its last commit counts.
+var ErrInterrupted = errors.New("asked to stop while waiting for another attempt")
 
 // Advance moves stream time to now, if that is later, and fires the timers on the way.
 func (t *Task) Advance(now int64) error {
@@ -189,8 +223,32 @@ func (t *Task) fireUntil(now int64) {
 		}
 		t.changed = true
 		timers.fire(r.key, r.at)
+		t.keep()
 	}
 }
+
+// AdvanceWall fires the timers by the clock that are due at now, in order of time, operator and key, and says whether one was.
+func (t *Task) AdvanceWall(now int64) (fired bool, err error) {
+	t.current = nil
+	for n := len(t.wallTimers); n > 0 && t.err == nil; n-- { // those set meanwhile come next time
+		at, ok := t.NextWallTimer()
+		if !ok || at > now {
+			break
+		}
+		r := heap.Pop(&t.wallTimers).(*row[timerOp])
+		timers := r.value.timers
+		timers.spent(r)
+		t.changed, fired, t.inWall = true, true, true
+		timers.fire(r.key, r.at)
+		t.inWall = false
+		t.keep()
+		t.fireUntil(t.now) // what it has set for event times that are past
+	}
+	return fired, t.err
+}
+
+// InWallTimer reports whether a timer by the clock is firing.
+func (t *Task) InWallTimer() bool { return t.inWall }
 
 func (t *Task) setNow(now int64) {
 	t.now = now

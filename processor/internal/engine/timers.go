@@ -2,14 +2,18 @@ package engine
 
 import "container/heap"
 
-// Timers are the event-time timers of one operator. A timer is a key and a time; setting it twice is setting it once.
+// Timers are the timers of one operator by event time, or those by the clock. A timer is a key and a time; setting it twice is
+// setting it once.
 type Timers struct {
 	name string
-	op   int // rank of the operator in the task: timers of one time fire in this order
+	task *Task
+	wall bool // by the clock
+	op   int  // rank of the operator in the task: timers of one time fire in this order
 	fire func(key string, at int64)
 	set  map[timerID]*row[timerOp]
 	heap *timerHeap
 	led  ledger[timerOp]
+	log  []rowChange[timerOp]
 }
 
 type timerID struct {
@@ -23,7 +27,16 @@ type timerOp struct{ timers *Timers }
 // NewTimers returns the timers of an operator and registers them with t under name. fire is called when stream time
 // reaches a timer, with stream time set to the timer's own time.
 func NewTimers(t *Task, name string, fire func(key string, at int64)) *Timers {
-	s := &Timers{name: name, op: len(t.stores), fire: fire, set: make(map[timerID]*row[timerOp]), heap: &t.timers}
+	return newTimers(t, &Timers{name: name, fire: fire, heap: &t.timers})
+}
+
+// NewWallTimers returns the timers of an operator that follow the clock: fire is called by AdvanceWall.
+func NewWallTimers(t *Task, name string, fire func(key string, at int64)) *Timers {
+	return newTimers(t, &Timers{name: name, fire: fire, heap: &t.wallTimers, wall: true})
+}
+
+func newTimers(t *Task, s *Timers) *Timers {
+	s.task, s.op, s.set = t, len(t.stores), make(map[timerID]*row[timerOp])
 	t.addStore(s)
 	return s
 }
@@ -39,10 +52,27 @@ func (s *Timers) Set(key string, at int64) {
 		r = &row[timerOp]{key: key, at: at, value: timerOp{s}}
 		s.set[id] = r
 	}
+	s.remember(r, !ok)
 	r.dead = false
 	heap.Push(s.heap, r)
 	s.led.touch(r)
 }
+
+func (s *Timers) remember(r *row[timerOp], created bool) {
+	s.log = append(s.log, before(r, created))
+	s.task.note(s)
+}
+
+func (s *Timers) undo() {
+	c := popLast(&s.log)
+	s.led.putBack(c)
+	if c.created {
+		c.row.dead = true // its place in the heap is given up when its turn comes
+		delete(s.set, timerID{c.row.key, c.row.at})
+	}
+}
+
+func (s *Timers) forget() { s.log = forgetAll(s.log) }
 
 // Cancel removes the timer of key at the given time; it is no error if there is none.
 func (s *Timers) Cancel(key string, at int64) {
@@ -50,6 +80,7 @@ func (s *Timers) Cancel(key string, at int64) {
 	if !ok || r.dead {
 		return
 	}
+	s.remember(r, false)
 	r.dead = true // its place in the heap is given up when its turn comes
 	s.led.touch(r)
 }
@@ -68,17 +99,22 @@ func (s *Timers) Len() int {
 // Name returns the name under which the timers are kept.
 func (s *Timers) Name() string { return s.name }
 
-// spent forgets a timer that is about to fire. The journal is not told: stream time tells.
+// spent forgets a timer that is about to fire. Of event time the journal is not told: stream time tells.
 func (s *Timers) spent(r *row[timerOp]) {
+	if s.wall {
+		r.dead = true
+		s.led.touch(r)
+		return
+	}
 	delete(s.set, timerID{r.key, r.at})
 	s.led.expire(r)
 }
 
 func (s *Timers) flush(dst []byte, number uint64, refused func(error)) []byte {
-	return s.led.flush(dst, number, s.forget, refused)
+	return s.led.flush(dst, number, s.drop, refused)
 }
 
-func (s *Timers) forget(r *row[timerOp]) {
+func (s *Timers) drop(r *row[timerOp]) {
 	if id := (timerID{r.key, r.at}); s.set[id] == r {
 		delete(s.set, id)
 	}
@@ -108,7 +144,7 @@ func (s *Timers) restore(d *decoder, number uint64) error {
 
 func (s *Timers) restored(now int64) {
 	for _, r := range s.set {
-		if r.at <= now {
+		if r.at <= now && !s.wall {
 			s.spent(r)
 		} else {
 			heap.Push(s.heap, r)
@@ -150,13 +186,18 @@ func (h *timerHeap) Pop() any {
 	return r
 }
 
-// NextTimer returns the time of the timer that fires next, and whether there is one.
-func (t *Task) NextTimer() (at int64, ok bool) {
-	for len(t.timers) > 0 && t.timers[0].dead {
-		heap.Pop(&t.timers)
+// NextTimer returns the time of the event-time timer that fires next, and whether there is one.
+func (t *Task) NextTimer() (at int64, ok bool) { return t.timers.next() }
+
+// NextWallTimer returns the time of the timer by the clock that fires next, and whether there is one.
+func (t *Task) NextWallTimer() (at int64, ok bool) { return t.wallTimers.next() }
+
+func (h *timerHeap) next() (at int64, ok bool) {
+	for len(*h) > 0 && (*h)[0].dead {
+		heap.Pop(h)
 	}
-	if len(t.timers) == 0 {
+	if len(*h) == 0 {
 		return 0, false
 	}
-	return t.timers[0].at, true
+	return (*h)[0].at, true
 }

@@ -12,6 +12,7 @@ import (
 // which they came. A row is dropped when stream time has passed its time by more than the retention.
 type Window[V any] struct {
 	name      string
+	task      *Task
 	retention int64
 	keys      map[string]*rowList[V]
 	led       ledger[V]
@@ -19,6 +20,7 @@ type Window[V any] struct {
 	now       int64
 	size      int
 	expiry    expiry
+	log       []rowChange[V]
 }
 
 // rowList holds the rows of one key in order of (at, seq). Rows before first have been dropped.
@@ -42,7 +44,7 @@ type expiry struct {
 // NewWindow returns an empty store and registers it with t under name. retention is in nanoseconds, at least 1.
 func NewWindow[V any](t *Task, name string, retention int64, codec stream.Codec[V]) *Window[V] {
 	s := &Window[V]{
-		name: name, retention: retention, now: NoTime,
+		name: name, task: t, retention: retention, now: NoTime,
 		keys:   make(map[string]*rowList[V]),
 		led:    ledger[V]{codec: codec},
 		expiry: expiry{slice: max(retention/16, 1), keys: make(map[int64]map[string]struct{}), in: NoTime},
@@ -65,6 +67,7 @@ func (s *Window[V]) Add(key string, at int64, value V) bool {
 	}
 	s.seq++
 	r := &row[V]{key: key, at: at, seq: s.seq, value: value}
+	s.remember(r, true)
 	s.insert(r)
 	s.led.touch(r)
 	return true
@@ -76,6 +79,7 @@ func (s *Window[V]) Set(id RowID, value V) bool {
 	if r == nil {
 		return false
 	}
+	s.remember(r, false)
 	r.value = value
 	s.keys[id.Key].values = nil
 	s.led.touch(r)
@@ -88,12 +92,37 @@ func (s *Window[V]) Remove(id RowID) {
 	if r == nil {
 		return
 	}
+	s.remember(r, false)
 	var none V
 	r.value, r.dead = none, true
 	list := s.keys[id.Key]
 	s.take(list, list.search(r.at, r.seq))
 	s.led.touch(r)
 }
+
+func (s *Window[V]) remember(r *row[V], created bool) {
+	s.log = append(s.log, before(r, created))
+	s.task.note(s)
+}
+
+func (s *Window[V]) undo() {
+	c := popLast(&s.log)
+	r := c.row
+	switch {
+	case c.created:
+		list := s.keys[r.key]
+		s.take(list, list.search(r.at, r.seq))
+		s.seq--
+	case r.dead && !c.dead:
+		s.insert(r)
+	}
+	s.led.putBack(c)
+	if list := s.keys[r.key]; list != nil {
+		list.values = nil
+	}
+}
+
+func (s *Window[V]) forget() { s.log = forgetAll(s.log) }
 
 // Range yields the rows of key with from <= time <= to, in order of time, then of arrival. The store must not be changed
 // meanwhile, but for Set on a row that has been yielded.
@@ -253,11 +282,11 @@ func (s *Window[V]) dropIfEmpty(key string, list *rowList[V]) {
 }
 
 func (s *Window[V]) flush(dst []byte, number uint64, refused func(error)) []byte {
-	return s.led.flush(dst, number, s.forget, refused)
+	return s.led.flush(dst, number, s.dropDead, refused)
 }
 
-// forget takes a row out that is dead, if it is in still.
-func (s *Window[V]) forget(r *row[V]) {
+// dropDead takes a row out that is dead, if it is in still.
+func (s *Window[V]) dropDead(r *row[V]) {
 	list, ok := s.keys[r.key]
 	if !ok {
 		return

@@ -1,0 +1,132 @@
+package processor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/pprof"
+	"strings"
+	"time"
+)
+
+// BlockedError says that a user function had not returned when an app had to stop. Go cannot end it: its goroutine stays until the
+// function returns, and commits nothing then.
+type BlockedError struct {
+	Task     string // sub-topology and partition
+	Operator string // whose function it is, with file and line
+	Stack    string // of the task's goroutine, one call a line, innermost first
+	Timeout  time.Duration
+}
+
+// Error names the operator and where it hangs.
+func (e *BlockedError) Error() string {
+	return fmt.Sprintf("task %s: a function of %s has not returned for %v after the app was asked to stop; make it return when the app's context ends, or raise Config.StopTimeout; it is at: %s",
+		e.Task, e.Operator, e.Timeout, strings.ReplaceAll(strings.TrimSpace(e.Stack), "\n", " < "))
+}
+
+// group is the goroutines of an app, and what has become of them.
+type group struct {
+	timeout time.Duration
+	ended   chan ending
+	running map[*runner]bool
+	drains  int
+}
+
+// ending is the end of a goroutine: of a task, or of drain.
+type ending struct {
+	r   *runner // nil: drain
+	err error
+}
+
+func newGroup(runners []*runner, timeout time.Duration) *group {
+	return &group{timeout: timeout, ended: make(chan ending, len(runners)+1), running: make(map[*runner]bool, len(runners))}
+}
+
+// start calls f in a goroutine of its own.
+func (g *group) start(r *runner, f func() error) {
+	if r == nil {
+		g.drains++
+	} else {
+		g.running[r] = true
+	}
+	go func() { g.ended <- ending{r, f()} }()
+}
+
+// wait returns when all have ended, or when a user function keeps one from ending. The first error ends the others.
+func (g *group) wait(ctx context.Context, cancel context.CancelCauseFunc) error {
+	var errs []error
+	var look <-chan time.Time
+	var asked time.Time
+	stop := ctx.Done()
+	for len(g.running) > 0 || g.drains > 0 {
+		select {
+		case e := <-g.ended:
+			if e.r == nil {
+				g.drains--
+			}
+			delete(g.running, e.r)
+			if e.err != nil {
+				errs = append(errs, e.err)
+				cancel(e.err)
+			}
+		case <-stop:
+			stop, asked = nil, time.Now()
+			tick := time.NewTicker(max(g.timeout/4, time.Millisecond))
+			defer tick.Stop()
+			look = tick.C
+		case <-look:
+			if blocked := g.blocked(time.Since(asked)); len(blocked) > 0 {
+				return errors.Join(append(errs, blocked...)...)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// blocked returns what keeps the tasks from ending, if all that are left are kept: in a user function once the timeout is over,
+// anywhere once three are, since the last commit and its delivery have had theirs too.
+func (g *group) blocked(since time.Duration) []error {
+	var found []error
+	for r := range g.running {
+		at := r.task.Calling()
+		switch {
+		case at != "" && since > g.timeout:
+		case since > 3*g.timeout:
+			at = "no operator (the values of a store, or the client)"
+		default:
+			return nil
+		}
+		found = append(found, &BlockedError{Task: r.task.ID(), Operator: at, Timeout: since.Round(time.Millisecond), Stack: stackOf(r.label())})
+	}
+	return found
+}
+
+// taskLabel is the profiler label that names the task of a goroutine.
+const taskLabel = "rossby_task"
+
+func (r *runner) label() string { return r.app.topology.app + "/" + r.task.ID() }
+
+// stackOf returns the calls of the task's own goroutine, innermost first.
+func stackOf(task string) string {
+	var profile bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+		return "unknown: " + err.Error()
+	}
+	label := fmt.Sprintf("%q:%q", taskLabel, task)
+	for _, goroutine := range strings.Split(profile.String(), "\n\n") {
+		if !strings.Contains(goroutine, label) || !strings.Contains(goroutine, "processor.(*runner).loop") {
+			continue
+		}
+		var calls strings.Builder
+		for _, line := range strings.Split(goroutine, "\n") {
+			fields := strings.Fields(line) // "#", address, function+offset, file:line
+			if len(fields) == 4 && fields[0] == "#" {
+				function, _, _ := strings.Cut(fields[2], "+0x")
+				calls.WriteString(function + " (" + fields[3] + ")\n")
+			}
+		}
+		return calls.String()
+	}
+	return "unknown: the goroutine has ended meanwhile"
+}
