@@ -1,9 +1,6 @@
 package scenario
 
-import (
-	"strconv"
-	"strings"
-)
+import "strings"
 
 // Joiner returns the function of a joiner's name or template; key is needed by some. A missing side is nil.
 func Joiner(description string) (func(key string, left, right *string) (string, error), error) {
@@ -13,13 +10,19 @@ func Joiner(description string) (func(key string, left, right *string) (string, 
 	case "int-sum":
 		return func(_ string, left, right *string) (string, error) { return sum(left, right) }, nil
 	case "key-sum":
-		return func(key string, left, right *string) (string, error) {
+		if err := knows(description, "{key}", "{left}", "{right}"); err != nil {
+		return nil, err
+	}
+	return func(key string, left, right *string) (string, error) {
 			total, err := sum(left, right)
 			return key + ":" + total, err
 		}, nil
 	}
 	if !strings.Contains(description, "{") {
 		return nil, NotApplicable("the joiner %q is not known", description)
+	}
+	if err := knows(description, "{key}", "{left}", "{right}"); err != nil {
+		return nil, err
 	}
 	return func(key string, left, right *string) (string, error) {
 		return fill(description, "{key}", key, "{left}", orNull(left), "{right}", orNull(right)), nil
@@ -36,20 +39,4 @@ func orNull(side *string) string {
 		return "null"
 	}
 	return *side
-}
-
-// sum adds two integers; a missing one is 0.
-func sum(sides ...*string) (string, error) {
-	total := int64(0)
-	for _, side := range sides {
-		if side == nil {
-			continue
-		}
-		n, err := strconv.ParseInt(*side, 10, 64)
-		if err != nil {
-			return "", err
-		}
-		total += n
-	}
-	return strconv.FormatInt(total, 10), nil
 }
