@@ -99,8 +99,15 @@ func (s *source) isTestCode() bool {
 	return s.isTest() || isTestDir(s.dir())
 }
 
-// isTestDir says whether a folder holds a package for tests: processor/processortest beside processor.
-func isTestDir(dir string) bool { return path.Base(dir) == path.Base(path.Dir(dir))+"test" }
+// isTestDir says whether a folder holds a package for tests: processor/processortest beside processor, and what lies below it.
+func isTestDir(dir string) bool {
+	for ; dir != "."; dir = path.Dir(dir) {
+		if path.Base(dir) == path.Base(path.Dir(dir))+"test" {
+			return true
+		}
+	}
+	return false
+}
 
 // isTestdata says whether a file lies below a folder called testdata.
 func isTestdata(name string) bool { return slices.Contains(strings.Split(name, "/"), "testdata") }

@@ -1,0 +1,196 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// FurtherFolder is the environment variable that names one more folder of scenario files. A relative name counts from the root
+// of the module.
+const FurtherFolder = "ROSSBY_SEMANTICS"
+
+// Suite is what a package has to run.
+type Suite struct {
+	// Folder holds the package's own scenario files and its departures.json. Every case in it must be applicable.
+	Folder string
+	// Operators are the kinds of operators that the package can make.
+	Operators map[string]Bind
+	// Owns says which kinds of operators are this package's to run, or to report: each case belongs to one package.
+	Owns func(kind string) bool
+}
+
+// IsJoin reports whether a kind of operator is a join. Joins are run by package join, all others by package processor.
+func IsJoin(kind string) bool { return strings.HasSuffix(kind, "-join") }
+
+// Run runs every case of the suite's folder and of FurtherFolder, as subtests, three times each: straight, with a crash after
+// every step, and through an app and a real server.
+func Run(t *testing.T, s Suite) {
+	t.Helper()
+	client, err := stream.NewClient(embeddedtest.Connect(t), stream.Config{})
+	require.NoError(t, err)
+	r := &runner{suite: s, client: client, apps: new(atomic.Int64)}
+	r.departures, err = departuresIn(s.Folder)
+	require.NoError(t, err)
+	r.folder(t, s.Folder, true)
+	if further := os.Getenv(FurtherFolder); further != "" {
+		dir, err := findFolder(further)
+		require.NoError(t, err, FurtherFolder)
+		r.folder(t, dir, false)
+	}
+}
+
+// runner runs suites.
+type runner struct {
+	suite      Suite
+	client     *stream.Client
+	apps       *atomic.Int64
+	departures map[string]departure // the package's own, which hold for further folders too
+}
+
+// tally counts the cases of a folder.
+type tally struct{ run, notApplicable, others int }
+
+func (r *runner) folder(t *testing.T, dir string, own bool) {
+	t.Helper()
+	paths, err := files(dir)
+	require.NoError(t, err)
+	require.NotEmpty(t, paths, "folder %s has no scenario files (*.json)", dir)
+	var sum tally
+	used := make(map[string]bool)
+	for _, path := range paths {
+		cases, err := parseFile(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		departures, err := departuresIn(filepath.Dir(path))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		name, err := filepath.Rel(dir, path)
+		require.NoError(t, err)
+		t.Run(strings.TrimSuffix(name, ".json"), func(t *testing.T) {
+			for _, c := range cases {
+				d, departs := departures[c.Name]
+				if !departs && !own {
+					d, departs = r.departures[c.Name]
+				}
+				if departs {
+					used[c.Name] = true
+					t.Logf("%s: expected to differ from the reference: departure %s", c.Name, d.number)
+					if c, err = d.apply(c); err != nil {
+						t.Error(err)
+						continue
+					}
+				}
+				sum.add(r.one(t, c, own))
+			}
+		})
+	}
+	if own {
+		for name := range r.departures {
+			require.True(t, used[name], "%s names case %q, which no file here has", departuresFile, name)
+		}
+	}
+	t.Logf("%s: %d cases run, 3 times each; %d not applicable; %d are for another package", dir, sum.run, sum.notApplicable, sum.others)
+}
+
+func (sum *tally) add(o tally) {
+	sum.run += o.run
+	sum.notApplicable += o.notApplicable
+	sum.others += o.others
+}
+
+// one runs a case, or reports why it cannot be run.
+func (r *runner) one(t *testing.T, c Case, own bool) tally {
+	t.Helper()
+	if !r.suite.Owns(c.Operator.Kind) {
+		return tally{others: 1}
+	}
+	reason := c.Reason
+	if reason == nil {
+		_, _, reason = wire(&c, "trial", r.suite.Operators)
+	}
+	if reason != nil && !errors.Is(reason, ErrNotApplicable) {
+		t.Errorf("case %s: %v", c.Name, reason)
+		return tally{}
+	}
+	if reason != nil {
+		t.Run("not applicable/"+c.Name, func(t *testing.T) {
+			t.Log(reason)
+			require.False(t, own, "every case of the package's own folder must be applicable: %v", reason)
+		})
+		return tally{notApplicable: 1}
+	}
+	t.Run(c.Name, func(t *testing.T) {
+		t.Parallel()
+		for _, way := range []string{"straight", "crashes", "server"} {
+			t.Run(way, func(t *testing.T) { r.play(t, &c, way) })
+		}
+	})
+	return tally{run: 1}
+}
+
+// play runs a case in one of the three ways.
+func (r *runner) play(t *testing.T, c *Case, way string) {
+	t.Helper()
+	topology, made, err := wire(c, fmt.Sprintf("case%d", r.apps.Add(1)), r.suite.Operators)
+	require.NoError(t, err)
+	var w world
+	if way == "server" {
+		w, err = newServed(r.client, topology, made)
+		require.NoError(t, err)
+	} else {
+		w = newDriven(t, topology, made.out())
+	}
+	err = newPlay(c, made, w, way == "crashes").run()
+	require.NoError(t, errors.Join(err, w.close()))
+}
+
+// findFolder resolves the name of a further folder.
+func findFolder(name string) (string, error) {
+	if !filepath.IsAbs(name) {
+		root, err := moduleRoot()
+		if err != nil {
+			return "", err
+		}
+		name = filepath.Join(root, name)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", fmt.Errorf("find the folder: %w", err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("%s is no folder", name)
+	}
+	return name, nil
+}
+
+// moduleRoot returns the folder of go.mod, which is above the folder in which a test runs.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the root of the module: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", errors.New("find the root of the module: no go.mod here or above")
+		}
+		dir = up
+	}
+}

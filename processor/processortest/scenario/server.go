@@ -1,0 +1,145 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// patience is how long a step may take on a real server before the case fails: a hang ends, and a loaded machine is slow.
+const patience = time.Minute
+
+// served is a world with a server: an app runs the topology.
+type served struct {
+	client   *stream.Client
+	topology *processor.Topology
+	fence    stream.TopicSpec
+	fences   int
+	out      chan stream.Message
+	reader   *stream.Reader
+	closed   chan struct{}
+	stop     context.CancelFunc // of the app
+	ended    chan error         // what the app's Run has returned
+	got      []message
+}
+
+// newServed creates the topics of a case and starts its app.
+func newServed(client *stream.Client, topology *processor.Topology, t *Topology) (*served, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	out := memoryTopic[entry](t.out()).Spec()
+	for _, spec := range t.specs {
+		if err := client.CreateTopic(ctx, spec); err != nil {
+			return nil, err
+		}
+	}
+	if err := client.CreateTopic(ctx, out); err != nil {
+		return nil, err
+	}
+	w := &served{
+		client: client, topology: topology, fence: t.specs[fenceTopicKey], out: make(chan stream.Message), closed: make(chan struct{}),
+	}
+	reader, err := client.OpenReader(ctx, out, partition, stream.ReaderConfig{Deliver: w.deliver})
+	if err != nil {
+		return nil, err
+	}
+	w.reader = reader
+	w.start()
+	return w, nil
+}
+
+func (w *served) deliver(m stream.Message) {
+	select {
+	case w.out <- m:
+	case <-w.closed:
+	}
+}
+
+func (w *served) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	app := processor.NewApp(w.client, w.topology, processor.Config{})
+	w.stop, w.ended = cancel, make(chan error, 1)
+	go func() { w.ended <- app.Run(ctx) }()
+}
+
+// send stores the record, and then a fence. The fence has the record's time, so that it neither overtakes the record (its
+// topic comes last in a tie) nor moves stream time any further; the record's results are in the topic once the fence is.
+func (w *served) send(r record) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := w.client.Publish(ctx, []stream.Outgoing{{Topic: r.topic, Partition: partition, Key: r.key, Data: r.data, Headers: headersOf(&r)}})
+	if err != nil {
+		return err
+	}
+	if r.at.Before(time.UnixMilli(0)) || len(r.data) == 0 && !r.table {
+		r.at = time.UnixMilli(0) // refused before its time counts
+	}
+	return w.pass(ctx, r.at)
+}
+
+// pass sends a fence and returns when it has come out.
+func (w *served) pass(ctx context.Context, at time.Time) error {
+	w.fences++
+	id := strconv.Itoa(w.fences)
+	data, err := json.Marshal(id)
+	if err != nil {
+		return fmt.Errorf("encode a fence: %w", err)
+	}
+	fence := record{topic: w.fence, key: id, data: data, at: at}
+	err = w.client.Publish(ctx, []stream.Outgoing{{Topic: fence.topic, Partition: partition, Key: id, Data: data, Headers: headersOf(&fence)}})
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case m := <-w.out:
+			got := message{key: m.Key, data: m.Data, headers: m.Headers}
+			p, err := got.parse()
+			if err != nil {
+				return err
+			}
+			if p.kind == fenceEntry && p.fence == id {
+				return nil
+			}
+			w.got = append(w.got, got)
+		case err := <-w.ended:
+			w.ended <- err
+			return fmt.Errorf("the app has ended: %w", err)
+		case <-ctx.Done():
+			return errors.New("the app has not got to the record within a minute")
+		}
+	}
+}
+
+func (w *served) restart() error {
+	w.stop()
+	if err := <-w.ended; err != nil {
+		return fmt.Errorf("stop the app: %w", err)
+	}
+	w.start()
+	return nil
+}
+
+// setClock does nothing: the server's clock is the machine's, and no result may depend on it.
+func (w *served) setClock(time.Time) {}
+
+func (w *served) news() ([]message, error) {
+	got := w.got
+	w.got = nil
+	return got, nil
+}
+
+func (w *served) close() error {
+	w.stop()
+	err := <-w.ended
+	close(w.closed)
+	w.reader.Close()
+	return err
+}
