@@ -72,6 +72,7 @@ type feed struct {
 	size     int    // moving average of message sizes
 	breaks   int    // attachments that followed a broken sequence, lately
 	brokenAt time.Time
+	brokenIn uint64 // the connection's reconnects at that time
 }
 
 // feedErrors turns what can happen to a stream into the owner's typed errors.
@@ -371,11 +372,12 @@ func (f *feed) countBreak() error {
 	if f.errs.busy == nil {
 		return nil
 	}
-	now := time.Now()
-	if now.Sub(f.brokenAt) > 10*time.Second {
+	// A server that restarts breaks the sequence as well.
+	now, reconnects := time.Now(), f.c.nc.Stats().Reconnects
+	if now.Sub(f.brokenAt) > 10*time.Second || f.brokenIn != reconnects {
 		f.breaks = 0
 	}
-	f.brokenAt = now
+	f.brokenAt, f.brokenIn = now, reconnects
 	if f.breaks++; f.breaks > 5 {
 		return f.errs.busy()
 	}

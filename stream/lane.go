@@ -200,11 +200,16 @@ func (l *lane) tick(ctx context.Context) bool {
 
 // vanished asks whether the topic still exists, and gives everything up if not.
 func (l *lane) vanished(ctx context.Context) bool {
+	at := l.retryAt
 	l.mu.Unlock()
 	ask, cancel := context.WithTimeout(ctx, askTimeout)
 	_, err := l.c.js.Stream(ask, l.stream)
 	cancel()
 	l.mu.Lock()
+	if !l.retryAt.Equal(at) {
+		// Somebody else asked, too, and went on: this answer may be older than the topic that is there now.
+		return false
+	}
 	l.missing = 0
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return false
