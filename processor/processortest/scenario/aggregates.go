@@ -153,7 +153,7 @@ func makeAggregate(t *Topology, spec *aggregateSpec) (Result, error) {
 		Windows: windows, Grace: Millis(spec.Grace), Emit: emit,
 	})
 	t.Late(out.Late())
-	return t.aggregated(out.Stream, out.Changes(), emit), nil
+	return t.aggregated(out.Stream, out.Changes, emit), nil
 }
 
 // coGroup makes one aggregate of several topics, each with its own adder.
@@ -178,15 +178,15 @@ func coGroup(t *Topology, spec *aggregateSpec, windows processor.Windows, emit p
 		Name: t.Name(), Init: first.init, Merge: first.merge, Windows: windows, Grace: Millis(spec.Grace), Emit: emit,
 	}, inputs...)
 	t.Late(processor.Map(out.Late(), func(v any) string { return v.(string) })) //nolint:forcetypeassert // all inputs are texts
-	return t.aggregated(out.Stream, out.Changes(), emit), nil
+	return t.aggregated(out.Stream, out.Changes, emit), nil
 }
 
 // aggregated gives the results of an aggregate: with every update what is taken back, too, and a table to look into; or what is final.
-func (t *Topology) aggregated(results processor.Stream[sofar], changes processor.Stream[processor.Change[sofar]], emit processor.Emit) Result {
+func (t *Topology) aggregated(results processor.Stream[sofar], changes func() processor.Stream[processor.Change[sofar]], emit processor.Emit) Result {
 	if emit == processor.OnClose {
 		return Result{processor.Map(results, func(a sofar) *string { return &a.Text })}
 	}
-	updates := processor.Map(changes, func(c processor.Change[sofar]) *string {
+	updates := processor.Map(changes(), func(c processor.Change[sofar]) *string {
 		if c.New == nil {
 			return nil
 		}
