@@ -2,10 +2,8 @@ package join_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/rossby-streams/rossby/join"
-	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/processor/processortest/scenario"
 )
 
@@ -33,9 +31,6 @@ func bindStreamStream(t *scenario.Topology, op scenario.Operator) (scenario.Resu
 	if err := op.Decode(&spec); err != nil {
 		return scenario.Result{}, err
 	}
-	if spec.Join != "inner" {
-		return scenario.Result{}, scenario.NotApplicable("there is no %s join of streams", spec.Join)
-	}
 	joiner, err := scenario.Joiner(spec.Joiner)
 	if err != nil {
 		return scenario.Result{}, err
@@ -48,19 +43,54 @@ func bindStreamStream(t *scenario.Topology, op scenario.Operator) (scenario.Resu
 	if err != nil {
 		return scenario.Result{}, err
 	}
-	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-	w := join.Window{Name: t.Name(), Before: ms(spec.Before), After: ms(spec.After), Grace: ms(spec.Grace)}
-	out := join.Inner(scenario.WithKeys(t, left), right, w, func(l scenario.Keyed, r string) string {
-		return mustJoin(joiner(l.Key, &l.Value, &r))
-	})
+	w := join.Window{
+		Name: t.Name(), Before: scenario.Millis(spec.Before), After: scenario.Millis(spec.After), Grace: scenario.Millis(spec.Grace),
+	}
+	if w.Emit, err = emit(spec.Join, spec.Unmatched); err != nil {
+		return scenario.Result{}, err
+	}
+	l, r := scenario.WithKeys(t, left), scenario.WithKeys(t, right)
+	var out join.Result[scenario.Keyed, scenario.Keyed, string]
+	switch spec.Join {
+	case "inner":
+		out = join.Inner(l, r, w, func(l, r scenario.Keyed) string { return joinedText(joiner, &l, &r) })
+	case "left":
+		out = join.Left(l, r, w, func(l scenario.Keyed, r *scenario.Keyed) string { return joinedText(joiner, &l, r) })
+	case "outer":
+		out = join.Outer(l, r, w, func(l, r *scenario.Keyed) string { return joinedText(joiner, l, r) })
+	default:
+		return scenario.Result{}, scenario.NotApplicable("there is no %s join of streams", spec.Join)
+	}
 	lateLeft, lateRight := out.Late()
-	t.Late(processor.Map(lateLeft, func(l scenario.Keyed) string { return l.Value }))
-	t.Late(lateRight)
+	t.Late(scenario.WithoutKeys(lateLeft))
+	t.Late(scenario.WithoutKeys(lateRight))
 	return scenario.Pointers(out), nil
 }
 
-// mustJoin makes a failed record of a pair for which the joiner has an error: a joiner of this package fails by a panic.
-func mustJoin(value string, err error) string {
+// emit says when a join speaks of records without a partner.
+func emit(verb, unmatched string) (join.Emit, error) {
+	switch {
+	case unmatched == "" || unmatched == "on-close":
+		return join.OnClose, nil
+	case unmatched == "eager" && verb == "inner":
+		return join.OnClose, nil // it has none to speak of
+	case unmatched == "eager":
+		return join.OnUpdate, nil
+	}
+	return join.OnClose, scenario.NotApplicable("unmatched %q is not known", unmatched)
+}
+
+// joinedText joins what there is of a pair. What the joiner has no value for is a failed record: a joiner of this package fails by a panic.
+func joinedText(joiner func(key string, left, right *string) (string, error), l, r *scenario.Keyed) string {
+	var key string
+	var left, right *string
+	if l != nil {
+		key, left = l.Key, &l.Value
+	}
+	if r != nil {
+		key, right = r.Key, &r.Value
+	}
+	value, err := joiner(key, left, right)
 	if err != nil {
 		panic(err)
 	}

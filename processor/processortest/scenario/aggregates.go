@@ -148,12 +148,28 @@ func makeAggregate(t *Topology, spec *aggregateSpec) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	out := processor.Aggregate(in, processor.Aggregation[string, sofar]{
+	out := processor.Aggregate(t.checked(in, functions), processor.Aggregation[string, sofar]{
 		Name: t.Name(), Init: functions.init, Add: functions.add, Merge: functions.merge,
 		Windows: windows, Grace: Millis(spec.Grace), Emit: emit,
 	})
 	t.Late(out.Late())
-	return t.aggregated(out.Stream, out.Changes(), emit), nil
+	return t.aggregated(out.Stream, out.Changes, emit), nil
+}
+
+// checked makes failed records of values that cannot be added.
+func (t *Topology) checked(in processor.Stream[string], f *functions) processor.Stream[string] {
+	if f.check == nil {
+		return in
+	}
+	return processor.Process(in, t.Name(), func(c *processor.Context[string]) processor.Handler[string] {
+		return processor.Handler[string]{Record: func(r processor.Record[string]) error {
+			if err := f.check(r.Value); err != nil {
+				return err
+			}
+			c.Forward(r)
+			return nil
+		}}
+	})
 }
 
 // coGroup makes one aggregate of several topics, each with its own adder.
@@ -172,21 +188,21 @@ func coGroup(t *Topology, spec *aggregateSpec, windows processor.Windows, emit p
 		if first == nil {
 			first = each
 		}
-		inputs = append(inputs, processor.Adding(t.Stream(topic), each.add))
+		inputs = append(inputs, processor.Adding(t.checked(t.Stream(topic), each), each.add))
 	}
 	out := processor.CoGroup(processor.CoGrouping[sofar]{
 		Name: t.Name(), Init: first.init, Merge: first.merge, Windows: windows, Grace: Millis(spec.Grace), Emit: emit,
 	}, inputs...)
 	t.Late(processor.Map(out.Late(), func(v any) string { return v.(string) })) //nolint:forcetypeassert // all inputs are texts
-	return t.aggregated(out.Stream, out.Changes(), emit), nil
+	return t.aggregated(out.Stream, out.Changes, emit), nil
 }
 
 // aggregated gives the results of an aggregate: with every update what is taken back, too, and a table to look into; or what is final.
-func (t *Topology) aggregated(results processor.Stream[sofar], changes processor.Stream[processor.Change[sofar]], emit processor.Emit) Result {
+func (t *Topology) aggregated(results processor.Stream[sofar], changes func() processor.Stream[processor.Change[sofar]], emit processor.Emit) Result {
 	if emit == processor.OnClose {
 		return Result{processor.Map(results, func(a sofar) *string { return &a.Text })}
 	}
-	updates := processor.Map(changes, func(c processor.Change[sofar]) *string {
+	updates := processor.Map(changes(), func(c processor.Change[sofar]) *string {
 		if c.New == nil {
 			return nil
 		}

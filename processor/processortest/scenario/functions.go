@@ -22,8 +22,9 @@ type sofar struct {
 	Any  bool   `json:"any"` // something has been added
 }
 
-// functions are an aggregation as the library takes it. What cannot be added makes add panic, which makes it a failed record.
+// functions are an aggregation as the library takes it.
 type functions struct {
+	check func(value string) error // says what cannot be added; nil: nothing
 	init  func() sofar
 	add   func(sofar, string) sofar
 	merge func(sofar, sofar) sofar
@@ -48,7 +49,12 @@ func (s *aggregationSpec) functions() (*functions, error) {
 	case "count":
 		return of("0", func(n, _ string) string { return plus(n, "1") }, plus), nil
 	case "sum":
-		return of("0", plus, plus), nil
+		f := of("0", plus, plus)
+		f.check = func(value string) error {
+			_, err := sum(&value)
+			return err
+		}
+		return f, nil
 	case "sorted-concat":
 		return of("", sortedConcat, sortedConcat), nil
 	case "reduce":
@@ -99,12 +105,9 @@ func knows(template string, known ...string) error {
 	return nil
 }
 
-// plus adds two integers; what is none is a panic of a user function.
+// plus adds two integers, which have been checked.
 func plus(a, b string) string {
-	total, err := sum(&a, &b)
-	if err != nil {
-		panic(err)
-	}
+	total, _ := sum(&a, &b)
 	return total
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Parse reads one file: a family of cases. Errors name the case and the step. A case that asks for something that the runner
-// does not have is no error: it has a Reason.
+// Parse reads one file: a family of cases. Errors name the case and the step; the cases that can be read are there all the same. A
+// case that asks for something that the runner does not have is no error: it has a Reason.
 func Parse(data []byte) ([]Case, error) {
 	var family struct {
 		Family  string           `json:"family"`
@@ -30,13 +30,16 @@ func Parse(data []byte) ([]Case, error) {
 	odd := noUnknown("the family", family.Unknown)
 	names := make(map[string]bool)
 	var cases []Case
+	var broken []error
 	for i, raw := range family.Cases {
 		c, err := parseCase(raw)
 		if err != nil {
-			return nil, fmt.Errorf("case %d (%s): %w", i+1, c.Name, err)
+			broken = append(broken, fmt.Errorf("case %d (%s): %w", i+1, c.Name, err))
+			continue
 		}
 		if names[c.Name] {
-			return nil, fmt.Errorf("case %d: %w", i+1, malformed("the name %q is taken already", c.Name))
+			broken = append(broken, fmt.Errorf("case %d: %w", i+1, malformed("the name %q is taken already", c.Name)))
+			continue
 		}
 		names[c.Name] = true
 		c.Family = family.Family
@@ -45,7 +48,7 @@ func Parse(data []byte) ([]Case, error) {
 		}
 		cases = append(cases, c)
 	}
-	return cases, nil
+	return cases, errors.Join(broken...)
 }
 
 // parseCase reads one case. Its name is there even if it cannot be read any further.
@@ -132,7 +135,7 @@ func files(dir string) ([]string, error) {
 	return found, nil
 }
 
-// parseFile reads the cases of a file.
+// parseFile reads the cases of a file: see Parse.
 func parseFile(path string) ([]Case, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -140,7 +143,7 @@ func parseFile(path string) ([]Case, error) {
 	}
 	cases, err := Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return cases, fmt.Errorf("%s: %w", path, err)
 	}
 	return cases, nil
 }

@@ -45,6 +45,13 @@ func TestErrorsNameCaseAndStep(t *testing.T) {
 	}
 }
 
+func TestABrokenCaseLeavesTheOthers(t *testing.T) {
+	cases, err := Parse([]byte(`{"family": "f", "cases": [{"name": "a", "steps": [{}]}, {"name": "b", "operator": {"kind": "k"}, "steps": [` + someInput + `]}]}`))
+	require.ErrorContains(t, err, "case 1 (a)")
+	require.Len(t, cases, 1)
+	require.Equal(t, "b", cases[0].Name)
+}
+
 func TestWhatIsNotKnownIsNotApplicable(t *testing.T) {
 	for want, file := range map[string]string{
 		`the case has the field "pre"`:                    oneCase(`"pre": [], `, someInput),
@@ -130,6 +137,11 @@ func TestAFurtherFolderCountsFromTheRootOfTheModule(t *testing.T) {
 	_, err = findFolder("go.mod")
 	require.ErrorContains(t, err, "is no folder")
 	same, err := findFolder(dir)
+	require.NoError(t, err)
+	require.Equal(t, dir, same)
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(dir, link))
+	same, err = findFolder(link)
 	require.NoError(t, err)
 	require.Equal(t, dir, same)
 }

@@ -11,9 +11,9 @@ func Joiner(description string) (func(key string, left, right *string) (string, 
 		return func(_ string, left, right *string) (string, error) { return sum(left, right) }, nil
 	case "key-sum":
 		if err := knows(description, "{key}", "{left}", "{right}"); err != nil {
-		return nil, err
-	}
-	return func(key string, left, right *string) (string, error) {
+			return nil, err
+		}
+		return func(key string, left, right *string) (string, error) {
 			total, err := sum(left, right)
 			return key + ":" + total, err
 		}, nil

@@ -194,3 +194,8 @@ func WithKeys(t *Topology, in processor.Stream[string]) processor.Stream[Keyed] 
 		}}
 	})
 }
+
+// WithoutKeys takes the keys off again.
+func WithoutKeys(in processor.Stream[Keyed]) processor.Stream[string] {
+	return processor.Map(in, func(k Keyed) string { return k.Value })
+}
