@@ -249,6 +249,7 @@ func drawHistory(rt *rapid.T) []event {
 
 // testModel compares a join with its model: the same results and late records, in the same order, whatever happens.
 func testModel(t *testing.T, v verb) {
+	t.Parallel()
 	results, late := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		m, history := drawRules(rt, v), drawHistory(rt)
@@ -277,6 +278,7 @@ func TestAbsenceEqualsItsModel(t *testing.T)         { testModel(t, absence) }
 // TestOnUpdateEndsWithWhatOnCloseSays needs no model: the last thing said of each left record is the complete one, and the
 // number of the things said is one more than that of its right records, or less by those that were there before.
 func TestOnUpdateEndsWithWhatOnCloseSays(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		m, history := drawRules(rt, collectOnUpdate), drawHistory(rt)
 		updates, lateOnUpdate := m.run(t, history)

@@ -232,6 +232,7 @@ func drawAggHistory(rt *rapid.T) []aggEvent {
 }
 
 func testAgg(t *testing.T, draw func(rt *rapid.T) aggCase) {
+	t.Parallel()
 	results, late := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		c, history := draw(rt), drawAggHistory(rt)
@@ -273,6 +274,7 @@ func TestSessionEqualsItsModel(t *testing.T) {
 
 // TestSlidingEqualsItsDefinition compares the final results with the sets of records that are at most d apart.
 func TestSlidingEqualsItsDefinition(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		d := rapid.IntRange(0, 30).Draw(rt, "difference")
 		c := aggCase{windows: processor.Sliding(time.Duration(d) * time.Millisecond), grace: 10_000, emit: processor.OnClose}

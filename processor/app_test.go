@@ -3,8 +3,10 @@ package processor_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +24,22 @@ import (
 	"github.com/rossby-streams/rossby/stream"
 )
 
+// TestMain makes properties try 10,000 cases, since each is small; 500 with -short. -rapid.checks on the command line decides.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	checks := "10000"
+	if testing.Short() {
+		checks = "500"
+	}
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name == "rapid.checks" {
+			checks = f.Value.String()
+		}
+	})
+	if err := flag.Set("rapid.checks", checks); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m,
 		// A server that is stopped while it creates a stream forgets the loop of that stream's store (nats-server 2.15.2).
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
