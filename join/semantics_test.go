@@ -9,11 +9,9 @@ import (
 
 // TestSemantics runs the scenario files of joins: see package scenario.
 func TestSemantics(t *testing.T) {
-	scenario.Run(t, scenario.Suite{
-		Folder:    "testdata/semantics",
-		Operators: map[string]scenario.Bind{"stream-stream-join": bindStreamStream},
-		Owns:      scenario.IsJoin,
-	})
+	operators := scenario.Operators() // they may stand around a join, or in it
+	operators["stream-stream-join"] = bindStreamStream
+	scenario.Run(t, scenario.Suite{Folder: "testdata/semantics", Operators: operators, Owns: scenario.Operator.Joins})
 }
 
 func bindStreamStream(t *scenario.Topology, op scenario.Operator) (scenario.Result, error) {
