@@ -23,7 +23,8 @@
 //
 //	go test ./join -run 'Semantics/.*/late-by-a-millisecond'
 //
-// Files of your own, in a folder and those below it, are run in addition, all of them, by both packages:
+// Files of your own, in a folder and those below it, are run in addition: cases with a join in them by package join, all others by
+// package processor. A relative folder counts from the root of the module. -v shows what was run, and what could not be:
 //
 //	ROSSBY_SEMANTICS=folder go test ./... -run Semantics -v
 //
@@ -40,6 +41,23 @@
 // fields that are given count. At the end no output may be left over once any has been asserted, and "final_drops" counts
 // again.
 //
+// # Operators
+//
+// Spans are in milliseconds, in event time; windows are [start, end] as the record has them. Where a topic stands, an operator may
+// stand.
+//
+//   - "aggregate": "input", "aggregate"; or "inputs", topics each with an aggregate of its own (a co-group).
+//   - "windowed-aggregate": also "size_ms", "advance_ms" (tumbling without it), "grace_ms", "emit": "on-update" (the default) or
+//     "on-close".
+//   - "sliding-aggregate": "diff_ms" in place of the size. "session-aggregate": "gap_ms".
+//   - "suppress": an aggregate, in any member, and "until": "window-close", which is "emit": "on-close".
+//   - "stream-stream-join": "join": "inner", "left" or "outer"; "left" and "right", which may be one; "before_ms", "after_ms",
+//     "grace_ms", "joiner"; "unmatched": "on-close" (the default) or "eager".
+//
+// An aggregate is {"init", "add", "merge"}, templates of {agg} and {value}, and of {one} and {two} for sessions; or {"fn": "count"},
+// "sum", "sorted-concat", or "reduce" with "add". A joiner is a template of {key}, {left} and {right}, where a missing side
+// prints null; or "int-sum" or "key-sum" (key:left+right), where it counts 0.
+//
 // # What is run
 //
 // Every case three times: straight through processortest.Driver; with a crash and restore after every step; and through an App
@@ -49,5 +67,7 @@
 // it never counts as passed, and in a package's own folder it fails. A case that has another result here on purpose stands in
 // departures.json beside the files, with the number of the departure and our result:
 //
-//	{"case name": {"departure": "D3", "steps": {"4": {"expect": []}}, "final_drops": 1}}
+//	{"case name": {"departure": "D3", "why": "its window is open", "steps": {"4": {"expect": []}}, "final_drops": 1}}
+//
+// Steps count from 1; what is given there replaces all that the case asserts after that step. No other way exempts a case.
 package scenario
