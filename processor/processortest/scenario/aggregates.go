@@ -11,7 +11,16 @@ import (
 	"github.com/rossby-streams/rossby/processor"
 )
 
-// Operators are the kinds that package processor has: every package can run them, by themselves or inside of its own.
+// Operators are the kinds that package processor has: every package can run them, by themselves or inside of its own. Spans are in
+// milliseconds of event time. Where a topic stands, an operator may stand.
+//
+//   - "aggregate": "input" and "aggregate"; or "inputs", topics each with an aggregate of its own (a co-group).
+//   - "windowed-aggregate": also "size_ms", "advance_ms" (tumbling without it), "grace_ms", and "emit": "on-update" (the default)
+//     or "on-close". "sliding-aggregate" has "diff_ms" in place of the size, "session-aggregate" has "gap_ms".
+//   - "suppress": an aggregate, in any member, and "until": "window-close", which is "emit": "on-close".
+//
+// An aggregate is {"init", "add", "merge"}, templates of {agg} and {value}, and of {one} and {two} for sessions; or {"fn": "count"},
+// "sum", "sorted-concat", or "reduce" with "add".
 func Operators() map[string]Bind {
 	return map[string]Bind{
 		"aggregate":          bindAggregate,

@@ -38,25 +38,8 @@
 // windows), "any-all" (free) or "latest-per-key"; with "prefix" more may follow. "expect_set", "expect_latest" (the last of
 // each key and window) and "expect_last" ask for less. "expect_drops" counts late and failed records so far, "expect_error"
 // wants the step to fail (a failed record is one that does), and "expect_table" compares the table's rows. Of an output only the
-// fields that are given count. At the end no output may be left over once any has been asserted, and "final_drops" counts
+// fields that are given count. See Operators and Joiner for what an operator may say. At the end no output may be left over once any has been asserted, and "final_drops" counts
 // again.
-//
-// # Operators
-//
-// Spans are in milliseconds, in event time; windows are [start, end] as the record has them. Where a topic stands, an operator may
-// stand.
-//
-//   - "aggregate": "input", "aggregate"; or "inputs", topics each with an aggregate of its own (a co-group).
-//   - "windowed-aggregate": also "size_ms", "advance_ms" (tumbling without it), "grace_ms", "emit": "on-update" (the default) or
-//     "on-close".
-//   - "sliding-aggregate": "diff_ms" in place of the size. "session-aggregate": "gap_ms".
-//   - "suppress": an aggregate, in any member, and "until": "window-close", which is "emit": "on-close".
-//   - "stream-stream-join": "join": "inner", "left" or "outer"; "left" and "right", which may be one; "before_ms", "after_ms",
-//     "grace_ms", "joiner"; "unmatched": "on-close" (the default) or "eager".
-//
-// An aggregate is {"init", "add", "merge"}, templates of {agg} and {value}, and of {one} and {two} for sessions; or {"fn": "count"},
-// "sum", "sorted-concat", or "reduce" with "add". A joiner is a template of {key}, {left} and {right}, where a missing side
-// prints null; or "int-sum" or "key-sum" (key:left+right), where it counts 0.
 //
 // # What is run
 //
