@@ -9,13 +9,13 @@ import (
 
 // TestSemantics runs the scenario files of joins: see package scenario.
 func TestSemantics(t *testing.T) {
-	scenario.Run(t, scenario.Suite{
-		Folder:    "testdata/semantics",
-		Operators: map[string]scenario.Bind{"stream-stream-join": bindStreamStream},
-		Owns:      scenario.IsJoin,
-	})
+	operators := scenario.Operators() // they may stand around a join, or in it
+	operators["stream-stream-join"] = bindStreamStream
+	scenario.Run(t, scenario.Suite{Folder: "testdata/semantics", Operators: operators, Owns: scenario.Operator.Joins})
 }
 
+// bindStreamStream makes {"join": "inner", "left" or "outer", "left", "right", "before_ms", "after_ms", "grace_ms", "joiner", "unmatched"}, the
+// last one "on-close" (the default) or "eager". Left and right may be one topic.
 func bindStreamStream(t *scenario.Topology, op scenario.Operator) (scenario.Result, error) {
 	var spec struct {
 		Kind      string          `json:"kind"`

@@ -11,6 +11,6 @@ func TestSemantics(t *testing.T) {
 	scenario.Run(t, scenario.Suite{
 		Folder:    "testdata/semantics",
 		Operators: scenario.Operators(),
-		Owns:      func(kind string) bool { return !scenario.IsJoin(kind) },
+		Owns:      func(op scenario.Operator) bool { return !op.Joins() },
 	})
 }

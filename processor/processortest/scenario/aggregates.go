@@ -11,13 +11,25 @@ import (
 	"github.com/rossby-streams/rossby/processor"
 )
 
-// Operators are the kinds that package processor has: every package can run them, by themselves or inside of its own.
+// Operators are the kinds that package processor has: every package can run them, by themselves or inside of its own. Spans are in
+// milliseconds of event time. Where a topic stands, an operator may stand.
+//
+//   - "aggregate": "input" and "aggregate"; or "inputs", topics each with an aggregate of its own (a co-group).
+//   - "windowed-aggregate": also "size_ms", "advance_ms" (tumbling without it), "grace_ms", and "emit": "on-update" (the default)
+//     or "on-close". "sliding-aggregate" has "diff_ms" in place of the size, "session-aggregate" has "gap_ms",
+//     and may have "max_length_ms". "calendar-aggregate" has "calendar": "day", "week" (from Monday) or "month", and "zone", such as
+//     "Europe/Berlin" (UTC without it).
+//   - "suppress": an aggregate, in any member, and "until": "window-close", which is "emit": "on-close".
+//
+// An aggregate is {"init", "add", "merge"}, templates of {agg} and {value}, and of {one} and {two} for sessions; or {"fn": "count"},
+// "sum", "sorted-concat", or "reduce" with "add".
 func Operators() map[string]Bind {
 	return map[string]Bind{
 		"aggregate":          bindAggregate,
 		"windowed-aggregate": bindAggregate,
 		"sliding-aggregate":  bindAggregate,
 		"session-aggregate":  bindAggregate,
+		"calendar-aggregate": bindAggregate,
 		"suppress":           bindSuppress,
 	}
 }
@@ -32,6 +44,9 @@ type aggregateSpec struct {
 	Advance   *int64                     `json:"advance_ms"`
 	Diff      *int64                     `json:"diff_ms"`
 	Gap       *int64                     `json:"gap_ms"`
+	MaxLength int64                      `json:"max_length_ms"`
+	Calendar  string                     `json:"calendar"`
+	Zone      string                     `json:"zone"`
 	Grace     int64                      `json:"grace_ms"`
 	Emit      string                     `json:"emit"`
 }
@@ -41,34 +56,48 @@ func Millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond 
 
 // windows returns the windows that the kind of the operator asks for.
 func (s *aggregateSpec) windows() (processor.Windows, error) {
-	var none processor.Windows
-	var w processor.Windows
-	asks := map[string]**int64{}
 	switch s.Kind {
 	case "windowed-aggregate":
-		asks["size_ms"] = &s.Size
-	case "sliding-aggregate":
-		asks["diff_ms"] = &s.Diff
-	case "session-aggregate":
-		asks["gap_ms"] = &s.Gap
-	}
-	for name, d := range asks {
-		if *d == nil {
-			return none, malformed("operator %s has no %s", s.Kind, name)
+		if s.Advance == nil {
+			s.Advance = s.Size
 		}
-	}
-	switch s.Kind {
-	case "windowed-aggregate":
-		w = processor.Tumbling(Millis(*s.Size))
-		if s.Advance != nil {
-			w = processor.Hopping(Millis(*s.Size), Millis(*s.Advance))
-		}
+		return spanned(s.Kind, "size_ms", s.Size, func(size time.Duration) processor.Windows {
+			return processor.Hopping(size, Millis(*s.Advance))
+		})
 	case "sliding-aggregate":
-		w = processor.Sliding(Millis(*s.Diff))
+		return spanned(s.Kind, "diff_ms", s.Diff, processor.Sliding)
 	case "session-aggregate":
-		w = processor.Session(Millis(*s.Gap))
+		return spanned(s.Kind, "gap_ms", s.Gap, func(gap time.Duration) processor.Windows {
+			return processor.Session(gap).MaxLength(Millis(s.MaxLength))
+		})
+	case "calendar-aggregate":
+		return s.calendar()
 	}
-	return w, nil
+	return processor.Windows{}, nil
+}
+
+// spanned makes windows of the one span that they must have.
+func spanned(kind, name string, n *int64, windows func(time.Duration) processor.Windows) (processor.Windows, error) {
+	if n == nil {
+		return processor.Windows{}, malformed("operator %s has no %s", kind, name)
+	}
+	return windows(Millis(*n)), nil
+}
+
+func (s *aggregateSpec) calendar() (processor.Windows, error) {
+	loc, err := time.LoadLocation(s.Zone)
+	if err != nil {
+		return processor.Windows{}, malformed("operator %s: zone %q: %v", s.Kind, s.Zone, err)
+	}
+	switch s.Calendar {
+	case "day":
+		return processor.Daily(loc), nil
+	case "week":
+		return processor.Weekly(loc, time.Monday), nil
+	case "month":
+		return processor.Monthly(loc), nil
+	}
+	return processor.Windows{}, NotApplicable("calendar %q is not known", s.Calendar)
 }
 
 // bindAggregate makes an aggregate of any kind.

@@ -23,7 +23,8 @@
 //
 //	go test ./join -run 'Semantics/.*/late-by-a-millisecond'
 //
-// Files of your own, in a folder and those below it, are run in addition, all of them, by both packages:
+// Files of your own, in a folder and those below it, are run in addition: cases with a join in them by package join, all others by
+// package processor. A relative folder counts from the root of the module. -v shows what was run, and what could not be:
 //
 //	ROSSBY_SEMANTICS=folder go test ./... -run Semantics -v
 //
@@ -37,7 +38,7 @@
 // windows), "any-all" (free) or "latest-per-key"; with "prefix" more may follow. "expect_set", "expect_latest" (the last of
 // each key and window) and "expect_last" ask for less. "expect_drops" counts late and failed records so far, "expect_error"
 // wants the step to fail (a failed record is one that does), and "expect_table" compares the table's rows. Of an output only the
-// fields that are given count. At the end no output may be left over once any has been asserted, and "final_drops" counts
+// fields that are given count. See Operators and Joiner for what an operator may say. At the end no output may be left over once any has been asserted, and "final_drops" counts
 // again.
 //
 // # What is run
@@ -49,5 +50,7 @@
 // it never counts as passed, and in a package's own folder it fails. A case that has another result here on purpose stands in
 // departures.json beside the files, with the number of the departure and our result:
 //
-//	{"case name": {"departure": "D3", "steps": {"4": {"expect": []}}, "final_drops": 1}}
+//	{"case name": {"departure": "D3", "why": "its window is open", "steps": {"4": {"expect": []}}, "final_drops": 1}}
+//
+// Steps count from 1; what is given there replaces all that the case asserts after that step. No other way exempts a case.
 package scenario

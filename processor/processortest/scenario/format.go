@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -56,6 +57,11 @@ func (o Operator) Decode(spec any) error {
 	}
 	return nil
 }
+
+var joinKind = regexp.MustCompile(`"kind"\s*:\s*"[^"]*-join"`)
+
+// Joins reports whether the operator is a join, or has one in it. Those are run by package join, all others by package processor.
+func (o Operator) Joins() bool { return joinKind.Match(o.raw) }
 
 // Source is what an operator reads: a topic, or another operator.
 type Source struct {

@@ -25,12 +25,9 @@ type Suite struct {
 	Folder string
 	// Operators are the kinds of operators that the package can make.
 	Operators map[string]Bind
-	// Owns says which kinds of operators are this package's to run, or to report: each case belongs to one package.
-	Owns func(kind string) bool
+	// Owns says which cases are this package's to run, or to report: each belongs to one package.
+	Owns func(Operator) bool
 }
-
-// IsJoin reports whether a kind of operator is a join. Joins are run by package join, all others by package processor.
-func IsJoin(kind string) bool { return strings.HasSuffix(kind, "-join") }
 
 // Run runs every case of the suite's folder and of FurtherFolder, as subtests, three times each: straight, with a crash after
 // every step, and through an app and a real server.
@@ -74,8 +71,7 @@ func (r *runner) folder(t *testing.T, dir string, own bool) {
 		}
 		departures, err := departuresIn(filepath.Dir(path))
 		if err != nil {
-			t.Error(err)
-			continue
+			t.Error(err) // and the cases must do without
 		}
 		name, err := filepath.Rel(dir, path)
 		require.NoError(t, err)
@@ -114,7 +110,7 @@ func (sum *tally) add(o tally) {
 // one runs a case, or reports why it cannot be run.
 func (r *runner) one(t *testing.T, c Case, own bool) tally {
 	t.Helper()
-	if !r.suite.Owns(c.Operator.Kind) {
+	if !r.suite.Owns(c.Operator) {
 		return tally{others: 1}
 	}
 	reason := c.Reason

@@ -2,7 +2,8 @@ package scenario
 
 import "strings"
 
-// Joiner returns the function of a joiner's name or template; key is needed by some. A missing side is nil.
+// Joiner returns the function of a joiner: of a template of {key}, {left} and {right}, where a missing side prints null, or of int-sum
+// or key-sum (key:left+right), where it counts 0. A missing side is nil.
 func Joiner(description string) (func(key string, left, right *string) (string, error), error) {
 	switch description {
 	case "":
