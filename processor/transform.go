@@ -9,37 +9,37 @@ import (
 
 // Map changes the value of every record; key, time, headers and window stay.
 func Map[V, O any](in Upstream[V], change func(V) O) Stream[O] {
-	s := in.AsStream()
-	if s.n == nil {
-		return Stream[O]{}
-	}
-	out := derive[O](s.b, kindMap, "", callSite(), s.n.vertex)
-	out.needs(change == nil, "Map")
-	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
-		next, op, call := out.n.wire(w), out.n.operator(w), infallible(change)
+	return transform(in, kindMap, "Map", change == nil, func(op *operator, next func(*Record[O])) func(*Record[V]) {
+		call := infallible(change)
 		var slot Record[O] // reused: whoever takes a record is done with it on return
 		return func(r *Record[V]) {
-			value, ok := guard(op, call, r.Value)
-			if !ok {
-				return
+			if value, ok := guard(op, call, r.Value); ok {
+				slot = With(*r, value)
+				next(&slot)
 			}
-			slot = With(*r, value)
-			next(&slot)
 		}
 	})
-	return out
+}
+
+// MapRecord is Map for values that are made of more than the value: of the key, the event time, the window of a windowed result, or
+// headers.
+func MapRecord[V, O any](in Upstream[V], change func(Record[V]) O) Stream[O] {
+	return transform(in, kindMap, "MapRecord", change == nil, func(op *operator, next func(*Record[O])) func(*Record[V]) {
+		call := infallible(change)
+		var slot Record[O]
+		return func(r *Record[V]) {
+			if value, ok := guard(op, call, *r); ok {
+				slot = With(*r, value)
+				next(&slot)
+			}
+		}
+	})
 }
 
 // FlatMap replaces every record by any number of records, none included, with the same key, time, headers and window.
 func FlatMap[V, O any](in Upstream[V], expand func(V) []O) Stream[O] {
-	s := in.AsStream()
-	if s.n == nil {
-		return Stream[O]{}
-	}
-	out := derive[O](s.b, kindFlatMap, "", callSite(), s.n.vertex)
-	out.needs(expand == nil, "FlatMap")
-	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
-		next, op, call := out.n.wire(w), out.n.operator(w), infallible(expand)
+	return transform(in, kindFlatMap, "FlatMap", expand == nil, func(op *operator, next func(*Record[O])) func(*Record[V]) {
+		call := infallible(expand)
 		var slot Record[O]
 		return func(r *Record[V]) {
 			values, ok := guard(op, call, r.Value)
@@ -51,6 +51,19 @@ func FlatMap[V, O any](in Upstream[V], expand func(V) []O) Stream[O] {
 				next(&slot)
 			}
 		}
+	})
+}
+
+// transform makes a stream of another type that has what handle passes on.
+func transform[V, O any](in Upstream[V], k kind, verb string, missing bool, handle func(*operator, func(*Record[O])) func(*Record[V])) Stream[O] {
+	s := in.AsStream()
+	if s.n == nil {
+		return Stream[O]{}
+	}
+	out := derive[O](s.b, k, "", callSite(), s.n.vertex)
+	out.needs(missing, verb)
+	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) {
+		return handle(out.n.operator(w), out.n.wire(w))
 	})
 	return out
 }

@@ -19,7 +19,7 @@ import (
 // The topics: lines of text, and how often each word has come.
 var (
 	Lines  = stream.Topic[string]{Name: "lines", Partitions: 4}
-	Counts = stream.Topic[int]{Name: "counts", Partitions: 4}
+	Counts = stream.Topic[int64]{Name: "counts", Partitions: 4}
 )
 
 // Topology splits lines into words, brings equal words together and counts them.
@@ -27,18 +27,8 @@ func Topology() (*processor.Topology, error) {
 	b := processor.NewBuilder("wordcount")
 	words := processor.FlatMap(processor.From(b, Lines), strings.Fields)
 	byWord := processor.KeyBy(words, "by-word", strings.ToLower)
-	processor.Process(byWord, "count", count).To(Counts)
+	processor.Count(byWord, processor.Counting{Name: "count"}).To(Counts)
 	return b.Build()
-}
-
-func count(c *processor.Context[int]) processor.Handler[string] {
-	counts := processor.KeyValueStore[int](c, "counts")
-	return processor.Handler[string]{Record: func(r processor.Record[string]) error {
-		n, _ := counts.Get(r.Key)
-		counts.Put(r.Key, n+1)
-		c.Forward(processor.With(r, n+1))
-		return nil
-	}}
 }
 
 func main() {
