@@ -3,7 +3,7 @@
 //	b := processor.NewBuilder("wordcount")
 //	words := processor.FlatMap(processor.From(b, Lines), strings.Fields)
 //	byWord := processor.KeyBy(words, "by-word", func(w string) string { return w })
-//	processor.Process(byWord, "count", countWords).To(Counts)
+//	processor.Count(byWord, processor.Counting{Name: "count"}).To(Counts)
 //	topology, err := b.Build()
 //	...
 //	err = processor.NewApp(client, topology, processor.Config{}).Run(ctx)
@@ -11,8 +11,30 @@
 // # The one rule of the DSL
 //
 // An operation that keeps the type of its stream is a method (Filter, Peek, Branch, Merge, To); one that changes it is a function
-// (Map, FlatMap, KeyBy, Process; Union is Merge for results that have a stream inside). Map changes values and never keys; KeyBy
-// changes keys and never values, so that a repartition topic shows at one word. Whatever keeps state or makes a topic has a written name, unique in the topology.
+// (Map, MapRecord, FlatMap, KeyBy, Aggregate, Reduce, Count, CoGroup, Process; Union is Merge for results that have a stream inside).
+// Map changes values and never keys; KeyBy changes keys and never values, so that a repartition topic shows at one word. Whatever keeps
+// state or makes a topic has a written name, unique in the topology.
+//
+// # Windows
+//
+// Aggregate, Reduce, Count and CoGroup make one value of many: per key, or per key and window.
+//
+//	Tumbling(1h)         [9:00, 10:00) [10:00, 11:00) ...    the end does not belong to the window
+//	Hopping(1h, 15m)     [9:00, 10:00) [9:15, 10:15) ...     a record belongs to four of them
+//	Sliding(1h)          [t-1h, t] for records at t          both ends belong; one window per distinct set of records
+//	Session(30m)         from first to last record           with no gap longer than that; MaxLength bounds it
+//	Daily, Weekly, Monthly                                   in a time zone; a day may have 23 or 25 hours
+//
+// A window has closed when stream time has reached its end plus grace; a record that all its windows have closed for is late, goes to
+// Late, and changes nothing. OnUpdate emits each new result at once; OnClose emits one result per key and window, when it has
+// closed. An input that falls silent keeps its last windows open, unless Builder.CloseOnIdle lets stream time follow the clock.
+//
+// # Failures
+//
+// FailurePolicy says what becomes of a failed record: DeadLetter (the default), Skip, Stop, or Retry with a back-off and one of these
+// after the last attempt; for the whole topology (Builder.OnFailure) or for a source, an operator (Stream.OnFailure) or a sink
+// (Sink.OnFailure). A dead letter carries the record's own bytes and headers, and says where it was read, which operator refused it
+// and why, at which attempt, when. Redrive sends letters back.
 //
 // # Vocabulary
 //

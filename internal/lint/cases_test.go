@@ -67,7 +67,7 @@ func TestPackageCommentsAreAsked(t *testing.T) {
 	one(t, checkPackageComments, files{"a/a.go": "package a\n", "a/b.go": "package a\n"}, "a: package a has no package comment", "a/doc.go")
 	one(t, checkPackageComments, files{"a/a.go": "// Does.\npackage a\n"}, "a/a.go:2: the package comment must begin with")
 	one(t, checkPackageComments, files{"a/a.go": doc, "a/b.go": doc}, "a/b.go:2: package a has a second package comment", "a/a.go")
-	one(t, checkPackageComments, files{"a/a.go": "// Package a does.\n" + strings.Repeat("// More.\n", 60) + "package a\n"}, "a/a.go:62: the package comment has 61 lines")
+	one(t, checkPackageComments, files{"a/a.go": "// Package a does.\n" + strings.Repeat("// More.\n", 130) + "package a\n"}, "a/a.go:132: the package comment has 131 lines")
 	one(t, checkPackageComments, files{"a/main.go": "// The program a.\npackage main\n"})
 	one(t, checkPackageComments, files{"a/a_test.go": "package a\n"})
 }
@@ -148,4 +148,5 @@ func TestTextsNameNoMachine(t *testing.T) {
 		"a/picture.png":  "\x00" + machine + "me\n",
 		".git/config":    machine + "me\n",
 	})
+	one(t, checkTexts, files{".git": "gitdir: " + machine + "me\n"}) // of a second work tree	})
 }

@@ -11,8 +11,8 @@ import (
 // maxLines bounds a file that is no test; a longer one has more than one subject.
 const maxLines = 600
 
-// maxDocLines bounds the text of a package.
-const maxDocLines = 60
+// maxDocLines bounds the text of a package: vocabulary, guarantees, caveats, and a table or two.
+const maxDocLines = 130
 
 // checkSleeps refuses time.Sleep: it makes tests slow or flaky, and code deaf to the end of its context.
 func checkSleeps(t *tree) []finding {

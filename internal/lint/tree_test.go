@@ -63,7 +63,7 @@ func load(fsys fs.FS) (*tree, error) {
 			}
 			return nil
 		}
-		if !d.Type().IsRegular() {
+		if !d.Type().IsRegular() || name == ".git" {
 			return nil
 		}
 		data, err := fs.ReadFile(fsys, name)
