@@ -26,6 +26,8 @@ const scheme = "file:///"
 type Schema struct {
 	name     string
 	compiled *jsonschema.Schema
+	// costly says that a document may take far longer to validate than to read.
+	costly bool
 	// quick says yes to most valid documents at once, if planned.
 	quick   *plan
 	planned bool
@@ -49,14 +51,25 @@ func Load(fsys fs.FS, name string) (*Schema, error) {
 	if err != nil {
 		return nil, &SchemaError{File: name, Err: err}
 	}
-	return compile(name, data, fsys)
+	return Sources{Files: fsys}.Parse(name, data)
 }
 
 // Parse compiles a schema from its text, which may refer to itself only. name is what errors call it. The error is a
 // *SchemaError.
-func Parse(name string, data []byte) (*Schema, error) { return compile(name, data, nil) }
+func Parse(name string, data []byte) (*Schema, error) { return Sources{}.Parse(name, data) }
 
-func compile(name string, data []byte, fsys fs.FS) (s *Schema, err error) {
+// Sources says where a $ref may lead to beside its own file. The zero value is nowhere.
+type Sources struct {
+	// Files are files that it may name. nil: none.
+	Files fs.FS
+	// Fetch gets the text of a schema from its address when it is in none of the Files, over the network for example. What it gives has
+	// the bounds of all schemas; how long it takes, and whom it asks, is its own business. nil: nothing is fetched.
+	Fetch func(address string) ([]byte, error)
+}
+
+// Parse compiles a schema from its text, which may refer to itself and to the sources. name is what errors call it. The error is a
+// *SchemaError.
+func (from Sources) Parse(name string, data []byte) (s *Schema, err error) {
 	defer func() {
 		if p := recover(); p != nil { // the library panics on schemas that refer to themselves for ever
 			s, err = nil, &SchemaError{File: name, Err: fmt.Errorf("%v", p)}
@@ -66,7 +79,10 @@ func compile(name string, data []byte, fsys fs.FS) (s *Schema, err error) {
 	if err != nil {
 		return nil, &SchemaError{File: name, Err: err}
 	}
-	refs := references{fsys: fsys, dir: path.Dir(name)}
+	if err := checkText(data, text); err != nil {
+		return nil, &SchemaError{File: name, Err: err}
+	}
+	refs := references{Sources: from, dir: path.Dir(name)}
 	if object, ok := text.(map[string]any); ok {
 		if id, ok := object["$id"].(string); ok {
 			refs.base = id[:strings.LastIndexByte(id, '/')+1]
@@ -88,11 +104,15 @@ func compile(name string, data []byte, fsys fs.FS) (s *Schema, err error) {
 		}
 		return nil, &SchemaError{File: name, Err: err}
 	}
+	costly, err := checkCompiled(compiled)
+	if err != nil {
+		return nil, &SchemaError{File: name, Err: err}
+	}
 	bare, err := jsonschema.CompileString("bare.json", "{}")
 	if err != nil {
 		return nil, &SchemaError{File: name, Err: err}
 	}
-	s = &Schema{name: strings.TrimSuffix(path.Base(name), ".json"), compiled: compiled}
+	s = &Schema{name: strings.TrimSuffix(path.Base(name), ".json"), compiled: compiled, costly: costly}
 	s.quick, s.planned = planFor(compiled, bare)
 	s.readers.New = func() any { return new(reader) }
 	return s, nil
@@ -103,31 +123,47 @@ func addressOf(name string) string {
 	return (&url.URL{Scheme: "file", Path: path.Join("/", name)}).String()
 }
 
-// references finds what a $ref names in the file system of the schema, and nowhere else.
+// references finds what a $ref names in the sources of the schema, and nowhere else.
 type references struct {
-	fsys fs.FS
+	Sources
 	dir  string // of the schema
 	base string // the address that its $id gives this folder, if any
 }
 
 func (r references) open(address string) (io.ReadCloser, error) {
-	file, ok := r.file(address)
-	if !ok {
-		return nil, fmt.Errorf("it refers to %s, which is not fetched: put the definition into the file, or into one beside it", address)
-	}
-	data, err := fs.ReadFile(r.fsys, file)
+	data, err := r.read(address)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := parseDocument(data); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+	text, err := parseDocument(data)
+	if err == nil {
+		err = checkText(data, text)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", strings.TrimPrefix(address, scheme), err)
 	}
 	return io.NopCloser(bytes.NewReader(data)), nil
 }
 
+func (r references) read(address string) ([]byte, error) {
+	file, ok := r.file(address)
+	if ok && r.Fetch != nil {
+		if _, err := fs.Stat(r.Files, file); err != nil {
+			ok = false
+		}
+	}
+	switch {
+	case ok:
+		return fs.ReadFile(r.Files, file)
+	case r.Fetch != nil && !strings.HasPrefix(address, scheme):
+		return r.Fetch(address)
+	}
+	return nil, fmt.Errorf("it refers to %s, which is not fetched: put the definition into the file, or into one beside it", address)
+}
+
 // file is the name of the file that an address means.
 func (r references) file(address string) (string, bool) {
-	if r.fsys == nil {
+	if r.Files == nil {
 		return "", false
 	}
 	if rest, ok := strings.CutPrefix(address, r.base); ok && r.base != "" {
@@ -159,6 +195,11 @@ func (s *Schema) Validate(data []byte) error {
 	v, err := r.parse(data)
 	if err != nil {
 		return fmt.Errorf("schemas: not a valid %s: %w", s.name, err)
+	}
+	if s.costly {
+		if err := new(cost).add(v, map[*jsonschema.Schema]int{s.compiled: 1}); err != nil {
+			return fmt.Errorf("schemas: not a valid %s: %w", s.name, err)
+		}
 	}
 	return s.validate(v)
 }
