@@ -29,7 +29,7 @@ const (
 )
 
 // public are the packages that users import.
-var public = []string{"stream", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "schemas", "embedded", "embedded/embeddedtest"}
+var public = []string{"stream", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
 
 // importTable says who may import whom: arrows point down. The first area that holds a folder counts.
 var importTable = []area{
@@ -39,6 +39,7 @@ var importTable = []area{
 	{root: "join", ours: []string{"processor", "stream"}, oursInTests: []string{"processor/processortest", "processor/processortest/scenario"}, theirs: []string{json}},
 	{root: "processor", ours: []string{"stream"}, theirs: []string{zap, json}},
 	{root: "stream", theirs: []string{natsGo, nuid, orbit, zap, json}},
+	{root: "schemas/registry", ours: []string{"schemas"}, oursInTests: []string{"processor", "processor/processortest", "stream"}, theirs: []string{natsGo, json}},
 	{root: "schemas", theirs: []string{json, jsonSchema}},
 	{root: "embedded", theirs: []string{natsServer, natsGo, zap, sys}},
 	{root: "internal"},
