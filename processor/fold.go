@@ -42,7 +42,7 @@ func fold[V, A any](in Upstream[V], f folding[V, A]) Aggregated[V, A] {
 		case noWindows:
 			return unwindowed[V, A]{f, c, KeyValueStore[aggregate[A]](c, "aggregates")}.handler()
 		case session:
-			return sessions[V, A]{f, c, WindowStore[sessionRow[A]](c, "sessions", f.windows.size+f.grace+1)}.handler()
+			return sessions[V, A]{f, c, SessionStore[A](c, "sessions", f.windows.size+f.grace+1)}.handler()
 		case sliding:
 			return newSlides(f, c).handler()
 		default:

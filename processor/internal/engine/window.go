@@ -32,22 +32,13 @@ type rowList[V any] struct {
 	values []V
 }
 
-// expiry remembers which keys have rows in which slice of time, so that dropping costs O(1) per row, not a scan.
-type expiry struct {
-	slice  int64 // length of a slice
-	keys   map[int64]map[string]struct{}
-	queue  []int64 // slices in use, ascending
-	served string  // the last (key, slice) noted: most rows come in runs
-	in     int64
-}
-
 // NewWindow returns an empty store and registers it with t under name. retention is in nanoseconds, at least 1.
 func NewWindow[V any](t *Task, name string, retention int64, codec stream.Codec[V]) *Window[V] {
 	s := &Window[V]{
 		name: name, task: t, retention: retention, now: NoTime,
 		keys:   make(map[string]*rowList[V]),
 		led:    ledger[V]{codec: codec},
-		expiry: expiry{slice: max(retention/16, 1), keys: make(map[int64]map[string]struct{}), in: NoTime},
+		expiry: newExpiry(retention),
 	}
 	t.addStore(s)
 	return s
@@ -173,12 +164,7 @@ func (s *Window[V]) Len() int { return s.size }
 func (s *Window[V]) Name() string { return s.name }
 
 // horizon is the lowest time that is still kept.
-func (s *Window[V]) horizon() int64 {
-	if s.now == NoTime || s.now < NoTime+s.retention {
-		return NoTime
-	}
-	return s.now - s.retention
-}
+func (s *Window[V]) horizon() int64 { return horizon(s.now, s.retention) }
 
 func (s *Window[V]) expired(at int64) bool { return at < s.horizon() }
 
@@ -223,34 +209,12 @@ func (s *Window[V]) insert(r *row[V]) {
 	s.expiry.note(r.key, r.at)
 }
 
-func (e *expiry) note(key string, at int64) {
-	slice := at / e.slice
-	if slice == e.in && key == e.served {
-		return
-	}
-	e.served, e.in = key, slice
-	keys, ok := e.keys[slice]
-	if !ok {
-		keys = make(map[string]struct{})
-		e.keys[slice] = keys
-		i, _ := slices.BinarySearch(e.queue, slice)
-		e.queue = slices.Insert(e.queue, i, slice)
-	}
-	keys[key] = struct{}{}
-}
-
 // advance drops what stream time has left behind. Whole slices of time are dropped at once; Range hides the rest.
 func (s *Window[V]) advance(now int64) {
 	s.now = now
 	horizon := s.horizon()
-	for len(s.expiry.queue) > 0 && s.expiry.queue[0] < horizon/s.expiry.slice {
-		slice := s.expiry.queue[0]
-		s.expiry.queue = s.expiry.queue[1:]
-		for key := range s.expiry.keys[slice] {
-			s.drop(key, horizon)
-		}
-		delete(s.expiry.keys, slice)
-		s.expiry.in = NoTime
+	for key := range s.expiry.before(horizon) {
+		s.drop(key, horizon)
 	}
 }
 
