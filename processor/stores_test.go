@@ -3,6 +3,7 @@ package processor_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -159,10 +160,107 @@ func TestStoresAskForADuration(t *testing.T) {
 	processor.Process(processor.From(b, orders), "op", func(c *processor.Context[string]) processor.Handler[order] {
 		processor.ExpiringStore[int](c, "expiring", 0)
 		processor.SessionStore[int](c, "sessions", -time.Second)
+		processor.VersionedStore[int](c, "versions", 0)
 		return processor.Handler[order]{Record: func(processor.Record[order]) error { return nil }}
 	}).To(answers)
 	_, err := b.Build()
 	require.ErrorContains(t, err, "stores_test.go")
+	require.ErrorContains(t, err, "VersionedStore op.versions: the retention must be more than zero, got 0s")
 	require.ErrorContains(t, err, "ExpiringStore op.expiring: the time to live must be more than zero, got 0s")
 	require.ErrorContains(t, err, "WindowStore op.sessions: the retention must be more than zero, got -1s")
+}
+
+// TestVersionedStoreIsWhatItSays compares the versioned store with all that was ever put, over random orders and crashes.
+func TestVersionedStoreIsWhatItSays(t *testing.T) {
+	const retention = 40
+	rapid.Check(t, func(rt *rapid.T) {
+		d := storeDriver(t, func(c *processor.Context[string]) func(string, order) string {
+			store := processor.VersionedStore[int](c, "positions", retention*time.Second)
+			said := func(v int, from time.Time, ok bool) string {
+				if !ok {
+					return "nothing"
+				}
+				return fmt.Sprint(v, " since ", from.Sub(at(0)).Seconds())
+			}
+			return func(key string, o order) string {
+				switch o.Do {
+				case "put":
+					return fmt.Sprint(store.Put(key, at(o.Start), o.Value))
+				case "delete":
+					return fmt.Sprint(store.Delete(key, at(o.Start)))
+				case "get":
+					return said(store.Get(key))
+				}
+				return said(store.GetAsOf(key, at(o.Start)))
+			}
+		})
+		type put struct{ value, from int } // value 0: deleted
+		model := map[string][]put{}        // in order of from
+		asOf := func(key string, when int) string {
+			said := "nothing"
+			for _, p := range model[key] {
+				if p.from > when {
+					break
+				}
+				if said = "nothing"; p.value > 0 {
+					said = fmt.Sprint(p.value, " since ", float64(p.from))
+				}
+			}
+			return said
+		}
+		now := 100
+		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			key := rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "key")
+			o := order{Start: now + rapid.IntRange(-60, 15).Draw(rt, "start"), At: at(now)}
+			remembered := o.Start >= now-retention
+			do := rapid.SampledFrom([]string{"put", "put", "delete", "get", "as of", "as of", "crash", "later"}).Draw(rt, "do")
+			switch o.Do = do; do {
+			case "put", "delete":
+				if do == "put" {
+					o.Value = rapid.IntRange(1, 9).Draw(rt, "value")
+				}
+				latest := remembered && !slices.ContainsFunc(model[key], func(p put) bool { return p.from > o.Start })
+				require.Equal(rt, fmt.Sprint(remembered, latest), ask(d, key, o))
+				if remembered {
+					model[key] = slices.DeleteFunc(model[key], func(p put) bool { return p.from == o.Start })
+					model[key] = append(model[key], put{o.Value, o.Start})
+					slices.SortFunc(model[key], func(a, b put) int { return a.from - b.from })
+				}
+			case "get":
+				require.Equal(rt, asOf(key, 1_000_000), ask(d, key, o))
+			case "as of":
+				want := "nothing"
+				if remembered {
+					want = asOf(key, o.Start)
+				}
+				require.Equal(rt, want, ask(d, key, o), "as of %d at %d", o.Start, now)
+			case "crash":
+				d.Crash()
+			case "later":
+				now += rapid.IntRange(0, 30).Draw(rt, "by")
+			}
+		}
+	})
+}
+
+// TestVersionedStoreForgets: only what counts, and what counted within the retention, stays in memory.
+func TestVersionedStoreForgets(t *testing.T) {
+	d := storeDriver(t, func(c *processor.Context[string]) func(string, order) string {
+		store := processor.VersionedStore[int](c, "positions", time.Minute)
+		return func(key string, o order) string {
+			if o.Value == 0 {
+				store.Delete(key, o.At)
+			} else {
+				store.Put(key, o.At, o.Value)
+			}
+			return fmt.Sprint(store.Len())
+		}
+	})
+	most := ""
+	for i := range 5000 {
+		most = ask(d, fmt.Sprintf("k%d", i%500), order{Value: i % 7, At: at(i)})
+	}
+	n, err := strconv.Atoi(most)
+	require.NoError(t, err)
+	require.LessOrEqual(t, n, 500+2*(60+60/16+2), "500 values that count, and a minute of history")
 }
