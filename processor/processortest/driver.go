@@ -97,10 +97,7 @@ func (d *Driver) Clock() time.Time { return d.now }
 // becomes its event time unless it is zero; Window is not looked at.
 func Pipe[V any](d *Driver, to stream.Topic[V], records ...processor.Record[V]) {
 	d.tb.Helper()
-	codec := to.Codec
-	if codec == nil {
-		codec = stream.JSON[V]()
-	}
+	codec := codecOf(to)
 	for _, r := range records {
 		data, err := codec.Encode(r.Value)
 		if err != nil {
@@ -115,6 +112,17 @@ func Pipe[V any](d *Driver, to stream.Topic[V], records ...processor.Record[V]) 
 		}
 		d.PipeBytes(to.Spec(), r.Key, data, headers)
 	}
+}
+
+// Delete sends a tombstone for a key of a topic that the topology reads as a table, with that event time unless it is zero.
+func Delete[V any](d *Driver, from stream.Topic[V], key string, at time.Time) {
+	d.tb.Helper()
+	var headers stream.Headers
+	if !at.IsZero() {
+		headers = stream.Headers{}
+		headers.Set(stream.TimeHeader, at.UTC().Format(time.RFC3339Nano))
+	}
+	d.PipeBytes(from.Spec(), key, nil, headers)
 }
 
 // PipeBytes sends one record as it stands, legal or not.
@@ -137,28 +145,54 @@ func (t *topic) append(p int, m stream.Message) {
 // Read returns what a topic has got since the last Read of it, partition by partition, in order.
 func Read[V any](d *Driver, from stream.Topic[V]) []processor.Record[V] {
 	d.tb.Helper()
-	codec := from.Codec
-	if codec == nil {
-		codec = stream.JSON[V]()
+	rows := ReadTable(d, from)
+	records := make([]processor.Record[V], len(rows))
+	for i, r := range rows {
+		if r.Value == nil { // no bytes: a tombstone, unless the codec takes them for a value
+			value, err := codecOf(from).Decode(nil)
+			if err != nil {
+				d.tb.Fatalf("processortest: topic %s holds a tombstone, of key %q: read it with ReadTable (%v)", from.Name, r.Key, err)
+			}
+			r.Value = &value
+		}
+		records[i] = processor.With(r, *r.Value)
 	}
+	return records
+}
+
+func codecOf[V any](t stream.Topic[V]) stream.Codec[V] {
+	if t.Codec == nil {
+		return stream.JSON[V]()
+	}
+	return t.Codec
+}
+
+// ReadTable is Read for topics that a table is written to: the value of a tombstone is nil.
+func ReadTable[V any](d *Driver, from stream.Topic[V]) []processor.Record[*V] {
+	d.tb.Helper()
+	codec := codecOf(from)
 	t, ok := d.topics[from.Name]
 	if !ok {
 		d.tb.Fatalf("processortest: the topology does not know topic %q", from.Name)
 	}
-	var records []processor.Record[V]
+	var records []processor.Record[*V]
 	for p, messages := range t.partitions {
 		for _, m := range messages[t.read[p]:] {
-			value, err := codec.Decode(m.Data)
-			if err != nil {
-				d.tb.Fatalf("processortest: topic %s, partition %d, offset %d: %v", from.Name, p, m.Offset, err)
+			r := processor.Record[*V]{Key: m.Key, Time: m.Stored, Headers: m.Headers}
+			if len(m.Data) > 0 {
+				value, err := codec.Decode(m.Data)
+				if err != nil {
+					d.tb.Fatalf("processortest: topic %s, partition %d, offset %d: %v", from.Name, p, m.Offset, err)
+				}
+				r.Value = &value
 			}
-			r := processor.Record[V]{Key: m.Key, Value: value, Time: m.Stored, Headers: m.Headers}
 			if h := m.Headers.Get(stream.TimeHeader); h != "" {
+				var err error
 				if r.Time, err = time.Parse(time.RFC3339Nano, h); err != nil {
 					d.tb.Fatalf("processortest: topic %s, partition %d, offset %d: %v", from.Name, p, m.Offset, err)
 				}
-			} else if from.Time != nil {
-				r.Time = from.Time(value)
+			} else if from.Time != nil && r.Value != nil {
+				r.Time = from.Time(*r.Value)
 			}
 			records = append(records, r)
 		}
