@@ -117,6 +117,7 @@ func (r *runner) attach(ctx context.Context) {
 				return true
 			}
 		},
+		Globals: r.app.globals,
 		Skipped: func(f engine.Failure) { r.log.Warn("a record was skipped", failureFields(f)...) },
 	})
 }

@@ -18,6 +18,8 @@ type Driver struct {
 	parts  []processor.Part
 	tasks  []*task
 	topics map[string]*topic
+	global map[string]processor.Global // by topic
+	rows   map[string]any              // of global tables
 	dead   stream.Topic[[]byte]
 	now    time.Time
 	err    error
@@ -47,7 +49,11 @@ func New(tb testing.TB, t *processor.Topology) *Driver {
 	tb.Helper()
 	d := &Driver{
 		tb: tb, parts: t.Parts(), topics: make(map[string]*topic), dead: t.DeadLetterTopic(),
-		now: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC),
+		now: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), global: make(map[string]processor.Global), rows: make(map[string]any),
+	}
+	for _, g := range t.Globals() {
+		d.topic(g.Topic)
+		d.global[g.Topic.Name], d.rows[g.Topic.Name] = g, g.Rows
 	}
 	for _, part := range d.parts {
 		for _, in := range part.Plan.Inputs {
@@ -133,13 +139,24 @@ func (d *Driver) PipeBytes(to stream.TopicSpec, key string, data []byte, headers
 		d.tb.Fatalf("processortest: the topology does not read topic %q", to.Name)
 	}
 	p := stream.Partition(key, len(t.partitions))
-	t.append(p, stream.Message{Key: key, Data: data, Headers: headers, Stored: d.now})
+	d.append(to, p, stream.Message{Key: key, Data: data, Headers: headers, Stored: d.now})
 	d.run()
 }
 
 func (t *topic) append(p int, m stream.Message) {
 	m.Partition, m.Offset = p, uint64(len(t.partitions[p])+1)
 	t.partitions[p] = append(t.partitions[p], m)
+}
+
+// append stores a record, for whoever reads the topic; a global table has it at once.
+func (d *Driver) append(spec stream.TopicSpec, p int, m stream.Message) {
+	t := d.topics[spec.Name]
+	t.append(p, m)
+	if g, ok := d.global[spec.Name]; ok {
+		if err := g.Apply(t.partitions[p][len(t.partitions[p])-1]); err != nil {
+			d.tb.Logf("processortest: passed over: %v", err)
+		}
+	}
 }
 
 // Read returns what a topic has got since the last Read of it, partition by partition, in order.
@@ -256,6 +273,7 @@ func (d *Driver) restoreTask(t *task) {
 	t.engine.Attach(engine.World{
 		Now:     func() time.Time { return d.now },
 		Pause:   func(_ engine.Failure, pause time.Duration) bool { d.now = d.now.Add(pause); return true },
+		Globals: d.rows,
 		Skipped: func(f engine.Failure) { d.tb.Logf("processortest: skipped: %s: %v", f.Operator, f.Err) },
 	})
 	d.note(t.engine.Err())
@@ -364,6 +382,6 @@ func (d *Driver) deliver(outbox []stream.Outgoing) {
 			continue
 		}
 		t.ids[o.ID] = true
-		t.append(o.Partition, stream.Message{Key: o.Key, Data: o.Data, Headers: o.Headers, Stored: d.now})
+		d.append(o.Topic, o.Partition, stream.Message{Key: o.Key, Data: o.Data, Headers: o.Headers, Stored: d.now})
 	}
 }

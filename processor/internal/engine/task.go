@@ -97,6 +97,8 @@ type World struct {
 	Pause func(Failure, time.Duration) bool
 	// Skipped is told of failures that leave no other trace.
 	Skipped func(Failure)
+	// Globals are the rows of global tables, by topic.
+	Globals map[string]any
 }
 
 // NewTask returns the task of a partition, empty, with its operators made. maxMessage is the largest message that the
