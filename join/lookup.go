@@ -27,7 +27,7 @@ type Lookup struct {
 // panics.
 func Table[L, R, V any](left processor.Upstream[L], right processor.Table[R], l Lookup, joiner func(L, R) V) processor.Stream[V] {
 	if joiner == nil {
-		report(left, right.Changes(), "Table %s: the joiner is nil", l.Name)
+		report(left, right.Updates(), "Table %s: the joiner is nil", l.Name)
 	}
 	return lookUp(left, right, l, func(record L, found *R) answer[V] {
 		if found == nil {
@@ -40,7 +40,7 @@ func Table[L, R, V any](left processor.Upstream[L], right processor.Table[R], l 
 // TableLeft is Table for every record: joiner gets nil where there is no row.
 func TableLeft[L, R, V any](left processor.Upstream[L], right processor.Table[R], l Lookup, joiner func(L, *R) V) processor.Stream[V] {
 	if joiner == nil {
-		report(left, right.Changes(), "TableLeft %s: the joiner is nil", l.Name)
+		report(left, right.Updates(), "TableLeft %s: the joiner is nil", l.Name)
 	}
 	return lookUp(left, right, l, func(record L, found *R) answer[V] { return answer[V]{joiner(record, found), true} })
 }
@@ -52,24 +52,24 @@ type answer[V any] struct {
 }
 
 func lookUp[L, R, V any](left processor.Upstream[L], right processor.Table[R], l Lookup, match func(L, *R) answer[V]) processor.Stream[V] {
-	changes := right.Changes()
-	if !present(left, changes, "Table", l.Name) {
+	updates := right.Updates()
+	if !present(left, updates, "Table", l.Name) {
 		return processor.Stream[V]{}
 	}
 	switch {
 	case l.History < 0 || l.Grace < 0:
-		report(left, changes, "Table %s: History (%v) and Grace (%v) must not be negative", l.Name, l.History, l.Grace)
+		report(left, updates, "Table %s: History (%v) and Grace (%v) must not be negative", l.Name, l.History, l.Grace)
 	case l.Grace > l.History:
-		report(left, changes, "Table %s: a Grace of %v needs a History of as much at least, got %v: a record that has waited must still find its row", l.Name, l.Grace, l.History)
+		report(left, updates, "Table %s: a Grace of %v needs a History of as much at least, got %v: a record that has waited must still find its row", l.Name, l.Grace, l.History)
 	}
-	return processor.Process(both(left, changes), l.Name, func(c *processor.Context[V]) processor.Handler[side[L, processor.Change[R]]] {
+	return processor.Process(both(left, updates), l.Name, func(c *processor.Context[V]) processor.Handler[side[L, *R]] {
 		j := lookup[L, R, V]{c: c, grace: l.Grace, match: match}
 		if l.History == 0 {
 			j.rows = rowsNow[R]{processor.KeyValueStore[*R](c, "rows")}
 		} else {
 			j.rows = rowsThen[R]{processor.VersionedStore[*R](c, "rows", l.History)}
 		}
-		h := processor.Handler[side[L, processor.Change[R]]]{Record: j.record}
+		h := processor.Handler[side[L, *R]]{Record: j.record}
 		if l.Grace > 0 {
 			j.waiting = processor.WindowStore[waiting[L]](c, "waiting", l.Grace+1)
 			h.Timer = j.release
@@ -130,12 +130,12 @@ func (r rowsThen[R]) find(key string, at time.Time) *R {
 	return found
 }
 
-func (j *lookup[L, R, V]) record(rec processor.Record[side[L, processor.Change[R]]]) error {
+func (j *lookup[L, R, V]) record(rec processor.Record[side[L, *R]]) error {
 	if rec.Key == "" {
 		return errNoKey
 	}
 	if rec.Value.isRight {
-		j.rows.update(rec.Key, rec.Time, rec.Value.right.New)
+		j.rows.update(rec.Key, rec.Time, rec.Value.right)
 		return nil
 	}
 	due := rec.Time.Add(j.grace)

@@ -1,40 +1,54 @@
 package processor
 
-import "github.com/rossby-streams/rossby/stream"
+import (
+	"sync"
+	"time"
+
+	"github.com/rossby-streams/rossby/stream"
+)
 
 // Table is a flow of updates: of each key, the last value counts, and a key can be deleted. A Table is made of a topic (TableFrom), of a
 // stream (ToTable) or of an aggregate (Aggregated.Table). Like a Stream it is a description, and its zero value is part of no topology.
 //
 // Updates count in the order of their offsets, not of their event times: a later record with an earlier time overwrites (as Kafka's
-// unversioned tables do). Every update comes with the value that it replaces; what both point to must not be changed.
+// unversioned tables do), unless ByTime says otherwise. What an update points to must not be changed.
 type Table[V any] struct {
-	changes Stream[Change[V]]
+	// Both make their operators when they are first called: a table that nobody asks for what it replaces keeps no rows.
+	updates func() Stream[*V]
+	changes func() Stream[Change[V]]
 }
 
 // TableFrom reads a topic as a table: a record sets the value of its key, a tombstone (a record without data) deletes it. Give the topic
 // Compact, so that it keeps the last record of each key and none is lost by age. A tombstone's event time is that of its time
 // header, or of its storing. Records without a key are failed records.
 //
-// The rows are kept in the task's state, under an operator with the topic's name: no other operator may have that name.
+// Where somebody needs to know what an update replaces, the rows are kept in the task's state, under an operator with the topic's
+// name: no other operator may have that name.
 func TableFrom[V any](b *Builder, topic stream.Topic[V]) Table[V] {
-	rows := source(b, "TableFrom", topic, func(value V, deleted bool) (*V, error) {
+	return tableOf(source(b, "TableFrom", topic, func(value V, deleted bool) (*V, error) {
 		if deleted {
 			return nil, nil
 		}
 		return &value, nil
-	})
-	return keepRows(rows, topic.Name)
+	}), topic.Name)
 }
 
 // ToTable makes a table of a stream: of each key, the last value counts. Rows are kept under name, which is unique in the topology. Where
 // a value can say that its key is to go, use Filter on the table. Records without a key are failed records.
 func ToTable[V any](in Upstream[V], name string) Table[V] {
-	rows := Map(in, func(value V) *V { return &value })
-	if rows.n == nil {
+	updates := Map(in, func(value V) *V { return &value })
+	if updates.n == nil {
 		return Table[V]{}
 	}
-	rows.n.composed = true
-	return keepRows(rows, name)
+	return tableOf(updates, name)
+}
+
+// tableOf makes a table of updates that do not say what they replace.
+func tableOf[V any](updates Stream[*V], name string) Table[V] {
+	return Table[V]{
+		updates: func() Stream[*V] { return updates },
+		changes: sync.OnceValue(func() Stream[Change[V]] { return keepRows(updates, name) }),
+	}
 }
 
 // Table returns the table of the latest aggregate of each key. The aggregation must have no windows: the rows of a table have a key and
@@ -46,13 +60,19 @@ func (a Aggregated[V, A]) Table() Table[A] {
 	return TableOf(a.Changes())
 }
 
-// TableOf makes a table of a stream that is made of a table's changes. It is for operators that give tables: each change must have in
-// Old what the change before it of the same key had in New.
-func TableOf[V any](changes Upstream[Change[V]]) Table[V] { return Table[V]{changes.AsStream()} }
+// TableOf makes a table of a stream of changes. It is for operators that give tables: each change must have in Old what the change
+// before it of the same key had in New.
+func TableOf[V any](changes Upstream[Change[V]]) Table[V] {
+	all := changes.AsStream()
+	return Table[V]{
+		updates: sync.OnceValue(func() Stream[*V] { return Map(all, func(c Change[V]) *V { return c.New }) }),
+		changes: func() Stream[Change[V]] { return all },
+	}
+}
 
 // keepRows finds out what each update replaces.
-func keepRows[V any](updates Stream[*V], name string) Table[V] {
-	return Table[V]{Process(updates, name, func(c *Context[Change[V]]) Handler[*V] {
+func keepRows[V any](updates Stream[*V], name string) Stream[Change[V]] {
+	return Process(updates, name, func(c *Context[Change[V]]) Handler[*V] {
 		rows := KeyValueStore[*V](c, "rows")
 		return Handler[*V]{Record: func(r Record[*V]) error {
 			if r.Key == "" {
@@ -70,19 +90,33 @@ func keepRows[V any](updates Stream[*V], name string) Table[V] {
 			c.Forward(With(r, Change[V]{Old: old, New: r.Value}))
 			return nil
 		}}
-	})}
+	})
 }
 
-// Changes returns the updates, each with the value that it replaces, at the event time of the record that made it.
-func (t Table[V]) Changes() Stream[Change[V]] { return t.changes }
+// Changes returns the updates, each with the value that it replaces, at the event time of the record that made it. Deletions of what is
+// not there are left out.
+func (t Table[V]) Changes() Stream[Change[V]] {
+	if t.changes == nil {
+		return Stream[Change[V]]{}
+	}
+	return t.changes()
+}
 
-// Stream returns the values as they are set. Deletions are left out: see Changes.
+// Updates returns the updates as they come: a value, or nil for a deletion, also for one of what is not there. It costs no state.
+func (t Table[V]) Updates() Stream[*V] {
+	if t.updates == nil {
+		return Stream[*V]{}
+	}
+	return t.updates()
+}
+
+// Stream returns the values as they are set. Deletions are left out: see Changes and Updates.
 func (t Table[V]) Stream() Stream[V] {
-	return transform(t.changes, kindMap, "Stream", false, func(_ *operator, next func(*Record[V])) func(*Record[Change[V]]) {
+	return transform(t.Updates(), kindMap, "Stream", false, func(_ *operator, next func(*Record[V])) func(*Record[*V]) {
 		var slot Record[V]
-		return func(r *Record[Change[V]]) {
-			if r.Value.New != nil {
-				slot = With(*r, *r.Value.New)
+		return func(r *Record[*V]) {
+			if r.Value != nil {
+				slot = With(*r, *r.Value)
 				next(&slot)
 			}
 		}
@@ -91,46 +125,86 @@ func (t Table[V]) Stream() Stream[V] {
 
 // Filter keeps the rows whose value pleases keep. A row that does so no longer is deleted.
 func (t Table[V]) Filter(keep func(V) bool) Table[V] {
-	pleased := func(v *V) *V {
+	return derived(t, kindFilter, keep == nil, func(v *V) *V {
 		if v == nil || !keep(*v) {
 			return nil
 		}
 		return v
-	}
-	return derived(t, kindFilter, "Filter", keep == nil, pleased)
+	})
 }
 
 // MapTable changes the value of every row.
 func MapTable[V, O any](t Table[V], change func(V) O) Table[O] {
-	changed := func(v *V) *O {
+	return derived(t, kindMap, change == nil, func(v *V) *O {
 		if v == nil {
 			return nil
 		}
 		o := change(*v)
 		return &o
-	}
-	return derived(t, kindMap, "MapTable", change == nil, changed)
+	})
 }
 
 // derived makes a table of what becomes of each row by itself.
-func derived[V, O any](t Table[V], k kind, verb string, missing bool, of func(*V) *O) Table[O] {
-	return Table[O]{transform(t.changes, k, verb, missing, func(op *operator, next func(*Record[Change[O]])) func(*Record[Change[V]]) {
-		call := infallible(func(c Change[V]) Change[O] { return Change[O]{Old: of(c.Old), New: of(c.New)} })
-		var slot Record[Change[O]]
-		return func(r *Record[Change[V]]) {
-			change, ok := guard(op, call, r.Value)
-			if ok && (change.Old != nil || change.New != nil) {
-				slot = With(*r, change)
-				next(&slot)
-			}
-		}
-	})}
+func derived[V, O any](t Table[V], k kind, missing bool, of func(*V) *O) Table[O] {
+	if missing {
+		Mistake(t.Updates(), "the %s of a table needs a function, got nil", k)
+	}
+	return Table[O]{
+		updates: sync.OnceValue(func() Stream[*O] {
+			return transform(t.Updates(), k, "", false, func(op *operator, next func(*Record[*O])) func(*Record[*V]) {
+				call := infallible(of)
+				var slot Record[*O]
+				return func(r *Record[*V]) {
+					if value, ok := guard(op, call, r.Value); ok {
+						slot = With(*r, value)
+						next(&slot)
+					}
+				}
+			})
+		}),
+		changes: sync.OnceValue(func() Stream[Change[O]] {
+			return transform(t.Changes(), k, "", false, func(op *operator, next func(*Record[Change[O]])) func(*Record[Change[V]]) {
+				call := infallible(func(c Change[V]) Change[O] { return Change[O]{Old: of(c.Old), New: of(c.New)} })
+				var slot Record[Change[O]]
+				return func(r *Record[Change[V]]) {
+					change, ok := guard(op, call, r.Value)
+					if ok && (change.Old != nil || change.New != nil) {
+						slot = With(*r, change)
+						next(&slot)
+					}
+				}
+			})
+		}),
+	}
 }
 
-// To writes every update to a topic: the new value, or a tombstone for a deleted row. Give the topic Compact, and it is the table, for
-// whoever reads it with TableFrom.
+// ByTime lets the update with the latest event time count, and not that with the latest offset: one that comes out of order is left out,
+// as Kafka's versioned tables do in joins of tables and in aggregations. The rows are kept under name, which is unique in the topology.
+// history is how long, in stream time, a deletion is remembered that an older update might undo.
+func (t Table[V]) ByTime(name string, history time.Duration) Table[V] {
+	return TableOf(Process(t.Updates(), name, func(c *Context[Change[V]]) Handler[*V] {
+		rows := VersionedStore[*V](c, "rows", history)
+		return Handler[*V]{Record: func(r Record[*V]) error {
+			if r.Key == "" {
+				return errNoKey
+			}
+			old, _, _ := rows.Get(r.Key)
+			put := func() (taken, latest bool) { return rows.Put(r.Key, r.Time, r.Value) }
+			if r.Value == nil {
+				put = func() (taken, latest bool) { return rows.Delete(r.Key, r.Time) }
+			}
+			if _, latest := put(); latest && (old != nil || r.Value != nil) {
+				c.Forward(With(r, Change[V]{Old: old, New: r.Value}))
+			}
+			return nil
+		}}
+	}))
+}
+
+// To writes every update to a topic: the new value, or a tombstone for a row that is deleted. Give the topic Compact, and it is the
+// table, for whoever reads it with TableFrom.
 func (t Table[V]) To(topic stream.Topic[V]) Sink {
-	return sink(t.changes, topic, func(codec stream.Codec[V], c Change[V]) ([]byte, error) {
+	return sink(t.Changes(), topic, func(codec stream.Codec[V], c Change[V]) ([]byte, error) {
 		if c.New == nil {
 			return nil, nil
 		}
@@ -166,7 +240,7 @@ type regrouped[V any] struct {
 //
 // A row whose group is empty is a failed record. Streams are grouped with KeyBy.
 func GroupBy[V any](t Table[V], name string, group func(key string, value V) string) Stream[Change[V]] {
-	parts := transform(t.changes, kindFlatMap, "GroupBy", group == nil, func(op *operator, next func(*Record[regrouped[V]])) func(*Record[Change[V]]) {
+	parts := transform(t.Changes(), kindFlatMap, "GroupBy", group == nil, func(op *operator, next func(*Record[regrouped[V]])) func(*Record[Change[V]]) {
 		call := func(r Record[Change[V]]) (parts [2]regrouped[V], err error) {
 			if v := r.Value.Old; v != nil {
 				parts[0] = regrouped[V]{Group: group(r.Key, *v), Change: Change[V]{Old: v}}

@@ -167,10 +167,11 @@ func TestTableMistakes(t *testing.T) {
 	table.Filter(nil).To(stream.Topic[person]{Name: "filtered"})
 	windows := processor.Tumbling(time.Minute)
 	processor.Count(table.Stream(), processor.Counting{Name: "count", Windows: windows}).Table().To(stream.Topic[int64]{Name: "counts"})
-	table.Filter(func(person) bool { return true }) // ends nowhere
+	processor.TableFrom(b, stream.Topic[person]{Name: "unused"}).Filter(func(person) bool { return true })
 	_, err := b.Build()
 	for _, want := range []string{
-		"table_test.go", "MapTable needs a function", "Filter needs a function", "the aggregates have windows", "the stream of this filter ends nowhere",
+		"table_test.go", "the map of a table needs a function", "the filter of a table needs a function", "the aggregates have windows",
+		`topic "unused" is read and nobody takes its records`,
 	} {
 		require.ErrorContains(t, err, want)
 	}
@@ -178,6 +179,43 @@ func TestTableMistakes(t *testing.T) {
 	zero.Filter(func(string) bool { return true }).To(locals)
 	processor.GroupBy(zero, "by", func(string, string) string { return "" }).To(stream.Topic[processor.Change[string]]{Name: "x"})
 	require.Zero(t, processor.ToTable(zero.Stream(), "again"))
+}
+
+// TestByTimeTheLatestCounts compares ByTime with the list of all updates, over random updates, deletions and crashes.
+func TestByTimeTheLatestCounts(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		d := tableDriver(t, func(people processor.Table[person]) {
+			processor.MapTable(people.ByTime("by-time", time.Hour), city).To(locals)
+		})
+		latest, model := map[string]int{}, map[string]string{}
+		var want []string
+		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
+			name := rapid.SampledFrom([]string{"ann", "bob"}).Draw(rt, "name")
+			to := rapid.SampledFrom([]string{"Rome", "Bern", "deleted", "crash"}).Draw(rt, "to")
+			when := rapid.IntRange(1, 100).Draw(rt, "when")
+			if to == "crash" {
+				d.Crash()
+				continue
+			}
+			if to == "deleted" {
+				processortest.Delete(d, people, name, at(when))
+			} else {
+				move(d, name, to, when)
+			}
+			if when < latest[name] {
+				continue
+			}
+			latest[name] = when
+			if _, there := model[name]; !there && to == "deleted" {
+				continue
+			}
+			want = append(want, fmt.Sprintf("%s %s %v", name, to, float64(when)))
+			if model[name] = to; to == "deleted" {
+				delete(model, name)
+			}
+		}
+		require.Equal(rt, want, rendered(d, locals))
+	})
 }
 
 // cities counts people per city, over a table.
