@@ -50,7 +50,7 @@ type tableJoin struct {
 }
 
 func joinTables[L, R, V any](left processor.Table[L], right processor.Table[R], asked tableJoin, match func(*L, *R) *V) processor.Table[V] {
-	l, r := left.Changes(), right.Changes()
+	l, r := left.Updates(), right.Updates()
 	if !present(l, r, asked.verb, asked.name) {
 		return processor.Table[V]{}
 	}
@@ -68,7 +68,7 @@ func joinTables[L, R, V any](left processor.Table[L], right processor.Table[R], 
 }
 
 // tableSide is an update of one of two tables.
-type tableSide[L, R any] = side[processor.Change[L], processor.Change[R]]
+type tableSide[L, R any] = side[*L, *R]
 
 // dated is a row and the event time of its last update. The zero value is no row.
 type dated[V any] struct {
@@ -85,17 +85,20 @@ type tables[L, R, V any] struct {
 }
 
 func (j *tables[L, R, V]) record(rec processor.Record[tableSide[L, R]]) error {
+	if rec.Key == "" {
+		return errNoKey
+	}
 	l, _ := j.left.Get(rec.Key)
 	r, _ := j.right.Get(rec.Key)
 	old := j.match(l.Value, r.Value)
 	at := rec.Time
 	if rec.Value.isRight {
 		at = later(at, l.At)
-		r = dated[R]{rec.Value.right.New, rec.Time}
+		r = dated[R]{rec.Value.right, rec.Time}
 		keep(j.right, rec.Key, r)
 	} else {
 		at = later(at, r.At)
-		l = dated[L]{rec.Value.left.New, rec.Time}
+		l = dated[L]{rec.Value.left, rec.Time}
 		keep(j.left, rec.Key, l)
 	}
 	change := processor.Change[V]{Old: old, New: j.match(l.Value, r.Value)}

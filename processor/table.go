@@ -36,11 +36,16 @@ func TableFrom[V any](b *Builder, topic stream.Topic[V]) Table[V] {
 // ToTable makes a table of a stream: of each key, the last value counts. Rows are kept under name, which is unique in the topology. Where
 // a value can say that its key is to go, use Filter on the table. Records without a key are failed records.
 func ToTable[V any](in Upstream[V], name string) Table[V] {
-	updates := Map(in, func(value V) *V { return &value })
-	if updates.n == nil {
+	return TableOfUpdates(Map(in, func(value V) *V { return &value }), name)
+}
+
+// TableOfUpdates makes a table of a stream of which nil deletes the row of its key: the inverse of Updates. Otherwise it is ToTable.
+func TableOfUpdates[V any](updates Upstream[*V], name string) Table[V] {
+	all := updates.AsStream()
+	if all.n == nil {
 		return Table[V]{}
 	}
-	return tableOf(updates, name)
+	return tableOf(all, name)
 }
 
 // tableOf makes a table of updates that do not say what they replace.

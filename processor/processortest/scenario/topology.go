@@ -24,6 +24,8 @@ type Topology struct {
 	streams map[string]processor.Stream[string]
 	specs   map[string]stream.TopicSpec // of the topics that are read, by their name in the case
 	tables  map[string]bool             // those which take tombstones
+	read    map[string]processor.Table[string]
+	globals map[string]processor.GlobalTable[string]
 	sinks   []processor.Stream[entry]
 	names   int
 	table   bool // updates of a table are shown
@@ -37,6 +39,7 @@ type entry struct {
 	At     int64     `json:"at"` // nanoseconds, here and below
 	Window *[2]int64 `json:"window"`
 	Fence  string    `json:"fence"`
+	Seen   []string  `json:"seen"` // by the fence: the last rows that global tables have taken
 }
 
 type entryKind string
@@ -63,6 +66,7 @@ func wire(c *Case, app string, kinds map[string]Bind) (*processor.Topology, *Top
 	t := &Topology{
 		b: processor.NewBuilder(app), app: app, kinds: kinds, streams: make(map[string]processor.Stream[string]),
 		specs: make(map[string]stream.TopicSpec), tables: make(map[string]bool),
+		read: make(map[string]processor.Table[string]), globals: make(map[string]processor.GlobalTable[string]),
 	}
 	result, err := t.bind(c.Operator)
 	if err != nil {
@@ -171,8 +175,21 @@ func (t *Topology) show(s processor.Stream[*string], kind entryKind) {
 func (t *Topology) fence() {
 	in := memoryTopic[string](t.app + "-" + fenceTopic)
 	t.specs[fenceTopicKey] = in.Spec()
-	t.sinks = append(t.sinks, processor.Map(processor.From(t.b, in), func(id string) entry {
-		return entry{Kind: fenceEntry, Fence: id}
+	t.sinks = append(t.sinks, processor.Process(processor.From(t.b, in), fenceTopic, func(c *processor.Context[entry]) processor.Handler[string] {
+		var globals []*processor.Lookups[string]
+		for _, g := range t.globals {
+			globals = append(globals, processor.LookupsIn(c, g))
+		}
+		return processor.Handler[string]{Record: func(r processor.Record[string]) error {
+			e := entry{Kind: fenceEntry, Fence: r.Value}
+			for _, g := range globals {
+				if id, ok := g.Get(globalFence); ok {
+					e.Seen = append(e.Seen, id)
+				}
+			}
+			c.Forward(processor.With(r, e))
+			return nil
+		}}
 	}))
 }
 
