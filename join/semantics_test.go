@@ -16,6 +16,7 @@ func TestSemantics(t *testing.T) {
 	operators["stream-table-join"] = bindStreamTable
 	operators["stream-globaltable-join"] = bindGlobal
 	operators["table-table-join"] = bindTables
+	operators["fk-join"] = bindForeignKey
 	scenario.Run(t, scenario.Suite{Folder: "testdata/semantics", Operators: operators, Owns: scenario.Operator.Joins})
 }
 
@@ -253,4 +254,53 @@ func withRow(joiner func(key string, left, right *string) (string, error), l sce
 		panic(err)
 	}
 	return value
+}
+
+// bindForeignKey makes {"join": "inner" or "left", "left", "right", "joiner", "extract": a mapper as that of a global table}.
+func bindForeignKey(t *scenario.Topology, op scenario.Operator) (scenario.Result, error) {
+	var spec struct {
+		Kind    string          `json:"kind"`
+		Join    string          `json:"join"`
+		Left    scenario.Source `json:"left"`
+		Right   scenario.Source `json:"right"`
+		Extract *string         `json:"extract"`
+		Joiner  string          `json:"joiner"`
+	}
+	if err := op.Decode(&spec); err != nil {
+		return scenario.Result{}, err
+	}
+	joiner, err := scenario.Joiner(spec.Joiner)
+	if err != nil {
+		return scenario.Result{}, err
+	}
+	extract, err := mapper(spec.Extract)
+	if err != nil {
+		return scenario.Result{}, err
+	}
+	if extract == nil {
+		return scenario.Result{}, scenario.NotApplicable("fk-join without extract")
+	}
+	left, err := t.Table(spec.Left)
+	if err != nil {
+		return scenario.Result{}, err
+	}
+	right, err := t.Table(spec.Right)
+	if err != nil {
+		return scenario.Result{}, err
+	}
+	l := scenario.KeyedTable(t, left)
+	f := join.Foreign[scenario.Keyed]{Name: t.Name(), Key: func(l scenario.Keyed) string {
+		return extract(processor.Record[scenario.Keyed]{Key: l.Key, Value: l})
+	}}
+	var out processor.Table[string]
+	switch spec.Join {
+	case "inner":
+		out = join.ForeignKey(l, right, f, func(l scenario.Keyed, r string) string { return withRow(joiner, l, &r) })
+	case "left":
+		out = join.ForeignKeyLeft(l, right, f, func(l scenario.Keyed, r *string) string { return withRow(joiner, l, r) })
+	default:
+		return scenario.Result{}, scenario.NotApplicable("there is no %s join by a foreign key", spec.Join)
+	}
+	t.Remote(right.Updates())
+	return t.OfTable(out), nil
 }

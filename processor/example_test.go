@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rossby-streams/rossby/join"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -92,45 +91,37 @@ func Example_pageViewSessions() {
 	// ann [home] 0s
 }
 
-// Parcel is what is known of a parcel; Scan says that it has been seen somewhere.
-type (
-	Parcel struct {
-		Owner string `json:"owner"`
-	}
-	Scan struct {
-		Place string    `json:"place"`
-		At    time.Time `json:"at"`
-	}
-)
+// Scan says where a parcel has been seen.
+type Scan struct {
+	Place string    `json:"place"`
+	At    time.Time `json:"at"`
+}
 
-// Parcel positions: scans tell where a parcel is. The latest scan by its own time counts, however late it comes in; who owns the parcel
-// comes from a table, and a parcel whose row is deleted has a position no more.
+// Parcel positions: where each parcel is, as a table. The latest scan by its own time counts, however late it comes in, and a parcel that
+// has been delivered has no position any more.
 func Example_parcelPositions() {
-	parcels := stream.Topic[Parcel]{Name: "parcels", Compact: true}
 	scans := stream.Topic[Scan]{Name: "scans", Time: func(s Scan) time.Time { return s.At }}
 	positions := stream.Topic[string]{Name: "positions", Compact: true}
 
 	b := processor.NewBuilder("parcels")
-	last := processor.ToTable(processor.From(b, scans), "scanned").ByTime("last-scans", 24*time.Hour)
-	known := processor.TableFrom(b, parcels)
-	join.Tables(known, last, "positions", func(p Parcel, s Scan) string {
-		return p.Owner + "'s parcel is in " + s.Place
-	}).To(positions)
+	latest := processor.ToTable(processor.From(b, scans), "scanned").ByTime("latest", 24*time.Hour)
+	underway := latest.Filter(func(s Scan) bool { return s.Place != "delivered" })
+	processor.MapTable(underway, func(s Scan) string { return s.Place }).To(positions)
 
 	world := newWorld()
 	defer world.end()
 	nine := time.Date(2026, 1, 1, 9, 0, 0, 0, time.UTC)
-	send(world, parcels, say("p1", Parcel{"Ann"}), say("p2", Parcel{"Bob"}))
 	send(world, scans,
 		say("p1", Scan{"Bern", nine.Add(time.Hour)}),
 		say("p2", Scan{"Rome", nine}),
-		say("p1", Scan{"Basel", nine}), // a scanner that was offline
+		say("p1", Scan{"Basel", nine}), // from a scanner that was offline
+		say("p2", Scan{"delivered", nine.Add(2 * time.Hour)}),
 	)
 	world.run(b)
 	for _, r := range read(world, positions) {
-		fmt.Println(r.Key, r.Value)
+		fmt.Printf("%s %q deleted: %v\n", r.Key, r.Value, r.Tombstone)
 	}
 	// Output:
-	// p1 Ann's parcel is in Bern
-	// p2 Bob's parcel is in Rome
+	// p1 "Bern" deleted: false
+	// p2 "" deleted: true
 }

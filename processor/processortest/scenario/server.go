@@ -22,6 +22,7 @@ type served struct {
 	client   *stream.Client
 	topology *processor.Topology
 	fence    stream.TopicSpec
+	path     []stream.TopicSpec // the fences that must have passed after a record
 	fences   int
 	out      chan stream.Message
 	reader   *stream.Reader
@@ -46,6 +47,11 @@ func newServed(client *stream.Client, topology *processor.Topology, t *Topology)
 	}
 	w := &served{
 		client: client, topology: topology, fence: t.specs[fenceTopicKey], out: make(chan stream.Message), closed: make(chan struct{}),
+	}
+	w.path = []stream.TopicSpec{w.fence}
+	if remote, ok := t.specs[remoteFenceKey]; ok {
+		// The second fence of a pair is committed when the first one's commit has been delivered, to repartition topics too.
+		w.path = []stream.TopicSpec{w.fence, w.fence, remote, remote, w.fence, w.fence}
 	}
 	reader, err := client.OpenReader(ctx, out, partition, stream.ReaderConfig{Deliver: w.deliver})
 	if err != nil {
@@ -85,8 +91,12 @@ func (w *served) send(r record) error {
 	if r.global {
 		return w.taken(ctx, r)
 	}
-	_, err = w.pass(ctx, r.at)
-	return err
+	for _, fence := range w.path {
+		if _, err := w.pass(ctx, fence, r.at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // taken returns when a global table has taken the record: when the fence sees the row that was written after it.
@@ -99,7 +109,7 @@ func (w *served) taken(ctx context.Context, r record) error {
 		return err
 	}
 	for {
-		seen, err := w.pass(ctx, time.UnixMilli(0)) // a global table's time is nobody's
+		seen, err := w.pass(ctx, w.fence, time.UnixMilli(0)) // a global table's time is nobody's
 		if err != nil || slices.Contains(seen, id) {
 			return err
 		}
@@ -117,12 +127,12 @@ func (w *served) nextFence() (id string, data []byte, err error) {
 }
 
 // pass sends a fence and returns when it has come out, and what it has seen.
-func (w *served) pass(ctx context.Context, at time.Time) (seen []string, err error) {
+func (w *served) pass(ctx context.Context, through stream.TopicSpec, at time.Time) (seen []string, err error) {
 	id, data, err := w.nextFence()
 	if err != nil {
 		return nil, err
 	}
-	fence := record{topic: w.fence, key: id, data: data, at: at}
+	fence := record{topic: through, key: id, data: data, at: at}
 	err = w.client.Publish(ctx, []stream.Outgoing{{Topic: fence.topic, Partition: partition, Key: id, Data: data, Headers: headersOf(&fence)}})
 	if err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ type Topology struct {
 	read    map[string]processor.Table[string]
 	globals map[string]processor.GlobalTable[string]
 	sinks   []processor.Stream[entry]
+	remote  []processor.Stream[entry] // fences in another sub-topology
 	names   int
 	table   bool // updates of a table are shown
 }
@@ -83,9 +84,12 @@ func wire(c *Case, app string, kinds map[string]Bind) (*processor.Topology, *Top
 		}
 	}
 	t.show(result.Stream, outputEntry)
-	t.fence()
+	t.sinks = append(t.sinks, t.fence(fenceTopicKey))
 	out := memoryTopic[entry](t.out())
 	t.sinks[0].Merge(t.sinks[1:]...).To(out)
+	for _, s := range t.remote {
+		s.To(out)
+	}
 	t.b.DeadLetters(memoryTopic[[]byte](out.Name))
 	topology, err := t.b.Build()
 	if err != nil {
@@ -170,12 +174,19 @@ func (t *Topology) show(s processor.Stream[*string], kind entryKind) {
 	}))
 }
 
-// fence reads the topic of fences, which must be the last: among records of one time the topic that was read first has its
-// turn first.
-func (t *Topology) fence() {
-	in := memoryTopic[string](t.app + "-" + fenceTopic)
-	t.specs[fenceTopicKey] = in.Spec()
-	t.sinks = append(t.sinks, processor.Process(processor.From(t.b, in), fenceTopic, func(c *processor.Context[entry]) processor.Handler[string] {
+// Remote tells of a stream beyond a repartition topic of the operator, from where its results come back through another one: on a real
+// server, what has come of a record is known once fences have passed there, too.
+func (t *Topology) Remote(s processor.Stream[*string]) {
+	nothing := processor.FlatMap(s, func(*string) []entry { return nil })
+	t.remote = append(t.remote, nothing.Merge(t.fence(remoteFenceKey)))
+}
+
+// fence reads a topic of fences, which must be the last: among records of one time the topic that was read first has its turn first.
+func (t *Topology) fence(key string) processor.Stream[entry] {
+	name := fenceTopic + key
+	in := memoryTopic[string](t.app + "-" + name)
+	t.specs[key] = in.Spec()
+	return processor.Process(processor.From(t.b, in), name, func(c *processor.Context[entry]) processor.Handler[string] {
 		var globals []*processor.Lookups[string]
 		for _, g := range t.globals {
 			globals = append(globals, processor.LookupsIn(c, g))
@@ -190,11 +201,15 @@ func (t *Topology) fence() {
 			c.Forward(processor.With(r, e))
 			return nil
 		}}
-	}))
+	})
 }
 
-// fenceTopicKey is the fence's place among the topics of a case; no topic of a case has that name.
-const fenceTopicKey = ""
+// The places of the fences among the topics of a case. No topic of a case has the first name; one that has the second is no topic of
+// an operator with a remote part.
+const (
+	fenceTopicKey  = ""
+	remoteFenceKey = "-remote"
+)
 
 // Keyed is a value with its key, for joiners that need both.
 type Keyed struct {
