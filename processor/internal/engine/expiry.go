@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// expiry remembers which keys have rows in which slice of time, so that dropping costs O(1) per row, not a scan.
-type expiry struct {
+// keyExpiry remembers which keys have rows in which slice of time, so that dropping costs O(1) per row, not a scan.
+type keyExpiry struct {
 	slice  int64 // length of a slice
 	keys   map[int64]map[string]struct{}
 	queue  []int64 // slices in use, ascending
@@ -14,11 +14,11 @@ type expiry struct {
 	in     int64
 }
 
-func newExpiry(retention int64) expiry {
-	return expiry{slice: max(retention/16, 1), keys: make(map[int64]map[string]struct{}), in: NoTime}
+func newKeyExpiry(retention int64) keyExpiry {
+	return keyExpiry{slice: max(retention/16, 1), keys: make(map[int64]map[string]struct{}), in: NoTime}
 }
 
-func (e *expiry) note(key string, at int64) {
+func (e *keyExpiry) note(key string, at int64) {
 	slice := at / e.slice
 	if slice == e.in && key == e.served {
 		return
@@ -35,7 +35,7 @@ func (e *expiry) note(key string, at int64) {
 }
 
 // before yields, and forgets, the keys that have been noted in slices of time that are over at horizon.
-func (e *expiry) before(horizon int64) iter.Seq[string] {
+func (e *keyExpiry) before(horizon int64) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for len(e.queue) > 0 && e.queue[0] < horizon/e.slice {
 			slice := e.queue[0]

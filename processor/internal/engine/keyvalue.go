@@ -16,7 +16,7 @@ type KeyValue[V any] struct {
 	log    []rowChange[V]
 	ttl    int64 // 0: values stay
 	now    int64 // stream time, if values do not
-	expiry expiry
+	expiry keyExpiry
 }
 
 // NewKeyValue returns an empty store and registers it with t under name.
@@ -29,7 +29,7 @@ func NewKeyValue[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V
 func NewExpiring[V any](t *Task, name string, ttl int64, codec stream.Codec[V]) *KeyValue[V] {
 	s := &KeyValue[V]{name: name, task: t, rows: make(map[string]*row[V]), led: ledger[V]{codec: codec}, ttl: ttl, now: NoTime}
 	if ttl > 0 {
-		s.expiry = newExpiry(ttl)
+		s.expiry = newKeyExpiry(ttl)
 	}
 	t.addStore(s)
 	return s

@@ -214,6 +214,13 @@ func (m *machine) check(t require.TestingT) {
 		require.Equal(t, r.value, got[k])
 	}
 	require.LessOrEqual(t, m.exp.Len(), len(keys))
+	kept := 0 // what is still there is a matter of rows and stream time, not of crashes
+	for _, r := range m.model.rows {
+		if slice := int64(retention / 16); m.model.now == NoTime || r.at/slice >= floorDiv(m.model.now-retention, slice) {
+			kept++
+		}
+	}
+	require.Equal(t, kept, m.win.Len())
 	require.Equal(t, len(m.model.timers), m.timers.Len())
 	require.Equal(t, len(m.model.walls), m.walls.Len())
 	for _, key := range keys {
@@ -233,6 +240,12 @@ func (m *machine) check(t require.TestingT) {
 			require.Len(t, values, len(want))
 			for i, v := range values {
 				require.Contains(t, want[i], v)
+			}
+			require.Equal(t, len(want), m.win.Count(key, span[0], span[1]))
+			last, ok := m.win.Last(key, span[0], span[1])
+			require.Equal(t, len(want) > 0, ok)
+			if ok {
+				require.Contains(t, want[len(want)-1], last)
 			}
 		}
 	}
