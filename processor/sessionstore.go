@@ -3,30 +3,26 @@ package processor
 import (
 	"iter"
 	"time"
+
+	"github.com/rossby-streams/rossby/processor/internal/engine"
 )
 
 // Sessions is a store of spans of event time, each with a value, per key. It is what aggregates of sessions are kept in. Spans are
 // dropped once stream time has passed their end by more than the retention. What is said of KeyValue holds here too.
 type Sessions[V any] struct {
-	rows *Windowed[sessionRow[V]]
-}
-
-// sessionRow is what is kept of a session, at the time of its end.
-type sessionRow[V any] struct {
-	Start int64 `json:"s"` // in nanoseconds
-	Value V     `json:"v"`
+	rows *Windowed[engine.SessionRow[V]]
 }
 
 // SessionStore makes the store of that name, unique within the operator. retention must be more than zero. It is called in the
 // function given to Process, not later.
 func SessionStore[V, Out any](c *Context[Out], name string, retention time.Duration) *Sessions[V] {
-	return &Sessions[V]{WindowStore[sessionRow[V]](c, name, retention)}
+	return &Sessions[V]{WindowStore[engine.SessionRow[V]](c, name, retention)}
 }
 
 // Put sets the value of the session of key that starts and ends at these times; both belong to it. It reports false, and does
 // nothing, if the session ended before what the retention keeps.
 func (s *Sessions[V]) Put(key string, start, end time.Time, value V) bool {
-	row := sessionRow[V]{Start: start.UnixNano(), Value: value}
+	row := engine.SessionRow[V]{Start: start.UnixNano(), Value: value}
 	if id, _, ok := s.find(key, start, end); ok {
 		return s.rows.Set(id, row)
 	}
@@ -63,7 +59,7 @@ func (s *Sessions[V]) Find(key string, earliestEnd, latestStart time.Time) iter.
 // Len returns the number of sessions in memory.
 func (s *Sessions[V]) Len() int { return s.rows.Len() }
 
-func (s *Sessions[V]) find(key string, start, end time.Time) (id RowID, row sessionRow[V], ok bool) {
+func (s *Sessions[V]) find(key string, start, end time.Time) (id RowID, row engine.SessionRow[V], ok bool) {
 	from := start.UnixNano()
 	for id, row := range s.rows.Range(key, end, end) {
 		if row.Start == from {

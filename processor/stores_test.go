@@ -264,3 +264,37 @@ func TestVersionedStoreForgets(t *testing.T) {
 	require.NoError(t, err)
 	require.LessOrEqual(t, n, 500+2*(60+60/16+2), "500 values that count, and a minute of history")
 }
+
+func TestLookingIntoStores(t *testing.T) {
+	d := storeDriver(t, func(c *processor.Context[string]) func(string, order) string {
+		sessions := processor.SessionStore[int](c, "sessions", time.Hour)
+		versions := processor.VersionedStore[int](c, "versions", time.Hour)
+		return func(key string, o order) string {
+			sessions.Put(key, at(o.Start), at(o.End), o.Value)
+			if o.Value == 3 {
+				versions.Delete(key, o.At)
+			} else {
+				versions.Put(key, o.At, o.Value)
+			}
+			return ""
+		}
+	})
+	for i := range 3 {
+		ask(d, "a", order{Start: 10 * i, End: 10*i + 5, Value: i + 1, At: at(i)})
+	}
+	sessions, err := processortest.StoreSessions[int](d, "op", "sessions", "a")
+	require.NoError(t, err)
+	require.Len(t, sessions, 3)
+	require.Equal(t, processor.Window{Start: at(10), End: at(15)}, sessions[1].Window)
+	require.Equal(t, 2, sessions[1].Value)
+	versions, err := processortest.StoreVersions[int](d, "op", "versions", "a")
+	require.NoError(t, err)
+	require.Len(t, versions, 3)
+	require.Equal(t, 2, *versions[1].Value)
+	require.Equal(t, at(1), versions[1].Time)
+	require.Nil(t, versions[2].Value)
+	_, err = processortest.StoreVersions[int](d, "op", "sessions", "a")
+	require.ErrorIs(t, err, processortest.ErrStore)
+	_, err = processortest.StoreSessions[string](d, "op", "sessions", "a")
+	require.ErrorIs(t, err, processortest.ErrStore)
+}

@@ -1,6 +1,10 @@
 package processor
 
-import "time"
+import (
+	"time"
+
+	"github.com/rossby-streams/rossby/processor/internal/engine"
+)
 
 // Versioned is a store of values per key that remembers what they were: a value counts from the event time with which it was put until
 // that of the next one. It is for joins that ask what was known at the time of a record. What is said of KeyValue holds here too.
@@ -11,16 +15,9 @@ import "time"
 type Versioned[V any] struct {
 	now       func() time.Time
 	retention time.Duration
-	current   *KeyValue[version[V]] // what counts now
-	deleted   *Windowed[bool]       // at the time of the last deletion, of keys that have no current value
-	past      *Windowed[version[V]] // what counted once, at the time when it ceased to
-}
-
-// version is a value, or a deletion, and since when it counts.
-type version[V any] struct {
-	From  int64 `json:"f"` // in nanoseconds
-	Value V     `json:"v"`
-	Dead  bool  `json:"d,omitzero"`
+	current   *KeyValue[engine.Version[V]] // what counts now
+	deleted   *Windowed[bool]              // at the time of the last deletion, of keys that have no current value
+	past      *Windowed[engine.Version[V]] // what counted once, at the time when it ceased to
 }
 
 // VersionedStore makes the store of that name, unique within the operator. retention is how far back history goes; it must be more
@@ -32,21 +29,21 @@ func VersionedStore[V, Out any](c *Context[Out], name string, retention time.Dur
 	retention = max(retention, 1)
 	return &Versioned[V]{
 		now: c.StreamTime, retention: retention,
-		current: KeyValueStore[version[V]](c, name),
+		current: KeyValueStore[engine.Version[V]](c, name),
 		deleted: WindowStore[bool](c, name+"-deleted", retention),
-		past:    WindowStore[version[V]](c, name+"-past", retention),
+		past:    WindowStore[engine.Version[V]](c, name+"-past", retention),
 	}
 }
 
 // Put sets the value of key from at on, until the next version that there is. It reports whether it was taken, and whether it is the
 // latest now; one that is older than the retention allows is not taken.
 func (s *Versioned[V]) Put(key string, at time.Time, value V) (taken, latest bool) {
-	return s.put(key, version[V]{From: at.UnixNano(), Value: value})
+	return s.put(key, engine.Version[V]{From: at.UnixNano(), Value: value})
 }
 
 // Delete says that key has no value from at on, until the next version that there is. What it reports is what Put reports.
 func (s *Versioned[V]) Delete(key string, at time.Time) (taken, latest bool) {
-	return s.put(key, version[V]{From: at.UnixNano(), Dead: true})
+	return s.put(key, engine.Version[V]{From: at.UnixNano(), Dead: true})
 }
 
 // Get returns the latest value of key and the event time from which it counts.
@@ -80,14 +77,14 @@ func (s *Versioned[V]) isForgotten(at time.Time) bool {
 }
 
 // endsAfter returns the first version in the past that ceased to count after that time.
-func (s *Versioned[V]) endsAfter(key string, at int64) (id RowID, v version[V], ok bool) {
+func (s *Versioned[V]) endsAfter(key string, at int64) (id RowID, v engine.Version[V], ok bool) {
 	for id, v := range s.past.Range(key, fromNanos(at).Add(1), maxEventTime) {
 		return id, v, true
 	}
 	return id, v, false
 }
 
-func (s *Versioned[V]) put(key string, v version[V]) (taken, latest bool) {
+func (s *Versioned[V]) put(key string, v engine.Version[V]) (taken, latest bool) {
 	if s.isForgotten(fromNanos(v.From)) {
 		return false, false
 	}
@@ -110,14 +107,14 @@ func (s *Versioned[V]) put(key string, v version[V]) (taken, latest bool) {
 }
 
 // newest returns the version that counts now: a value, or a deletion that is not forgotten.
-func (s *Versioned[V]) newest(key string) (version[V], bool) {
+func (s *Versioned[V]) newest(key string) (engine.Version[V], bool) {
 	if v, ok := s.current.Get(key); ok {
 		return v, true
 	}
 	for id := range s.deleted.Range(key, minEventTime, maxEventTime) {
-		return version[V]{From: id.At.UnixNano(), Dead: true}, true
+		return engine.Version[V]{From: id.At.UnixNano(), Dead: true}, true
 	}
-	return version[V]{}, false
+	return engine.Version[V]{}, false
 }
 
 func (s *Versioned[V]) forgetDeletion(key string) {
@@ -128,7 +125,7 @@ func (s *Versioned[V]) forgetDeletion(key string) {
 }
 
 // insert puts a version between others. newest is when the last one begins.
-func (s *Versioned[V]) insert(key string, v version[V], newest int64) {
+func (s *Versioned[V]) insert(key string, v engine.Version[V], newest int64) {
 	id, next, ok := s.endsAfter(key, v.From)
 	switch {
 	case !ok:
