@@ -16,6 +16,7 @@ func TestSemantics(t *testing.T) {
 	operators["stream-table-join"] = bindStreamTable
 	operators["stream-globaltable-join"] = bindGlobal
 	operators["table-table-join"] = bindTables
+	operators["windowed-table-join"] = bindTables
 	operators["fk-join"] = bindForeignKey
 	scenario.Run(t, scenario.Suite{Folder: "testdata/semantics", Operators: operators, Owns: scenario.Operator.Joins})
 }
@@ -201,7 +202,7 @@ func mapper(name *string) (func(processor.Record[scenario.Keyed]) string, error)
 	return nil, scenario.NotApplicable("key_mapper %q is not known", *name)
 }
 
-// bindTables makes {"join": "inner", "left" or "outer", "left", "right", "joiner", "versioned": {topic: {"history_retention_ms"}}}.
+// bindTables makes joins of tables, and of tables whose rows have a window beside their key ("windowed-table-join"): {"join": "inner", "left" or "outer", "left", "right", "joiner", "versioned": {topic: {"history_retention_ms"}}}.
 func bindTables(t *scenario.Topology, op scenario.Operator) (scenario.Result, error) {
 	var spec struct {
 		Kind      string                        `json:"kind"`
@@ -228,6 +229,11 @@ func bindTables(t *scenario.Topology, op scenario.Operator) (scenario.Result, er
 		}
 		return scenario.KeyedTable(t, table), nil
 	}
+	result := t.OfTable
+	if op.Kind == "windowed-table-join" {
+		side = func(s scenario.Source) (processor.Table[scenario.Keyed], error) { return t.WindowedTable(s) }
+		result = t.OfWindowedTable
+	}
 	l, err := side(spec.Left)
 	if err != nil {
 		return scenario.Result{}, err
@@ -238,11 +244,11 @@ func bindTables(t *scenario.Topology, op scenario.Operator) (scenario.Result, er
 	}
 	switch name := t.Name(); spec.Join {
 	case "inner":
-		return t.OfTable(join.Tables(l, r, name, func(l, r scenario.Keyed) string { return joinedText(joiner, &l, &r) })), nil
+		return result(join.Tables(l, r, name, func(l, r scenario.Keyed) string { return joinedText(joiner, &l, &r) })), nil
 	case "left":
-		return t.OfTable(join.TablesLeft(l, r, name, func(l scenario.Keyed, r *scenario.Keyed) string { return joinedText(joiner, &l, r) })), nil
+		return result(join.TablesLeft(l, r, name, func(l scenario.Keyed, r *scenario.Keyed) string { return joinedText(joiner, &l, r) })), nil
 	case "outer":
-		return t.OfTable(join.TablesOuter(l, r, name, func(l, r *scenario.Keyed) string { return joinedText(joiner, l, r) })), nil
+		return result(join.TablesOuter(l, r, name, func(l, r *scenario.Keyed) string { return joinedText(joiner, l, r) })), nil
 	}
 	return scenario.Result{}, scenario.NotApplicable("there is no %s join of tables", spec.Join)
 }

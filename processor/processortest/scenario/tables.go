@@ -1,6 +1,13 @@
 package scenario
 
-import "github.com/rossby-streams/rossby/processor"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rossby-streams/rossby/processor"
+)
 
 // Versioned says that a table remembers what it was.
 type Versioned struct {
@@ -46,6 +53,53 @@ func KeyedTable(t *Topology, table processor.Table[string]) processor.Table[Keye
 		return &Keyed{r.Key, *r.Value}
 	})
 	return processor.TableOfUpdates(keyed, t.Name())
+}
+
+// WindowedTable returns the table of an operator whose results have windows: a row for each key and window.
+func (t *Topology) WindowedTable(s Source) (processor.Table[Keyed], error) {
+	if s.Operator == nil {
+		return processor.Table[Keyed]{}, NotApplicable("topic %q has no windows", s.Topic)
+	}
+	result, err := t.bind(*s.Operator)
+	if err != nil {
+		return processor.Table[Keyed]{}, err
+	}
+	rows := processor.Process(result.Stream, t.Name(), func(c *processor.Context[*Keyed]) processor.Handler[*string] {
+		return processor.Handler[*string]{Record: func(r processor.Record[*string]) error {
+			var row *Keyed
+			if r.Value != nil {
+				row = &Keyed{r.Key, *r.Value}
+			}
+			out := processor.With(r, row)
+			out.Key = fmt.Sprintf("%d %d %s", r.Window.Start.UnixNano(), r.Window.End.UnixNano(), r.Key)
+			c.Forward(out)
+			return nil
+		}}
+	})
+	return processor.TableOfUpdates(rows, t.Name()), nil
+}
+
+// OfWindowedTable is OfTable for a table made of WindowedTables.
+func (t *Topology) OfWindowedTable(table processor.Table[string]) Result {
+	updates := processor.Process(table.Updates(), t.Name(), func(c *processor.Context[*string]) processor.Handler[*string] {
+		return processor.Handler[*string]{Record: func(r processor.Record[*string]) error {
+			var end int64
+			from, rest, _ := strings.Cut(r.Key, " ")
+			to, key, _ := strings.Cut(rest, " ")
+			start, err := strconv.ParseInt(from, 10, 64)
+			if err == nil {
+				end, err = strconv.ParseInt(to, 10, 64)
+			}
+			if err != nil {
+				return fmt.Errorf("read the window of key %q: %w", r.Key, err)
+			}
+			r.Key, r.Window = key, processor.Window{Start: time.Unix(0, start).UTC(), End: time.Unix(0, end).UTC()}
+			c.Forward(r)
+			return nil
+		}}
+	})
+	t.Rows(updates)
+	return Result{updates}
 }
 
 // OfTable makes a result of a table, into which expect_table can look.
