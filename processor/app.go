@@ -124,7 +124,7 @@ func (t *Topology) topics() []stream.TopicSpec {
 			specs = append(specs, in.Topic)
 		}
 		for _, out := range sub.plan.Sinks {
-			if out.Topic.Name == t.deadLetters.Name && !t.sendsDeadLetters() {
+			if out.External || out.Topic.Name == t.deadLetters.Name && !t.sendsDeadLetters() {
 				continue
 			}
 			specs = append(specs, out.Topic)

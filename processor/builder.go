@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -127,6 +128,7 @@ const (
 	kindProcess     kind = "process"
 	kindSink        kind = "sink"
 	kindRepartition kind = "repartition"
+	kindDeliver     kind = "deliver"
 	kindGlobal      kind = "global-table"
 )
 
@@ -151,6 +153,8 @@ type vertex struct {
 	root  *vertex // disjoint sets while Build looks for sub-topologies
 	rank  int     // index of the input (sources) or the sink in its sub-topology
 	bind  func(w *wiring)
+	// deliver: hands a batch over
+	send func(context.Context, []stream.Outgoing) error
 	// global tables: makes an empty one
 	global func() Global
 }

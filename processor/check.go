@@ -24,7 +24,7 @@ func (b *Builder) checkNames() {
 		switch v.kind {
 		case kindSource, kindGlobal:
 			id = "topic " + v.topic.Name
-		case kindProcess, kindKeyBy:
+		case kindProcess, kindKeyBy, kindDeliver:
 			id = "operator " + v.name
 		default:
 			continue

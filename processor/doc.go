@@ -72,6 +72,7 @@
 //   - Timers fire in order of time, operator and key, before the record that moved stream time past them is processed, and with
 //     stream time set to their own time.
 //   - Records of one key keep their order from a topic, through operators and repartition topics, to a topic.
+//   - What is no topic (Stream.Deliver) is handed over at least once, after the commit, each record with a token that names it.
 //   - A crash loses nothing that was stored and delivers nothing twice; what had not been committed is processed again.
 //
 // # Caveats

@@ -173,8 +173,11 @@ func (t *Topology) makePlan(sub *subTopology) {
 		return rank
 	}
 	for _, v := range sub.vertices {
-		if v.kind == kindSink || v.kind == kindKeyBy {
+		switch v.kind {
+		case kindSink, kindKeyBy:
 			v.rank = sink(engine.Sink{Topic: v.topic, Internal: v.kind == kindKeyBy})
+		case kindDeliver:
+			v.rank = sink(engine.Sink{Topic: stream.TopicSpec{Name: externalTopic(v.name)}, External: true})
 		}
 	}
 	sub.topology, sub.letters = t, sink(engine.Sink{Topic: t.deadLetters})
@@ -226,13 +229,19 @@ func (t *Topology) App() string { return t.app }
 type Part struct {
 	Plan       *engine.Plan
 	Partitions int
+	External   External
 }
 
 // Parts returns the sub-topologies; it is for processortest.
 func (t *Topology) Parts() []Part {
 	parts := make([]Part, len(t.subs))
 	for i, sub := range t.subs {
-		parts[i] = Part{Plan: sub.plan, Partitions: sub.partitions}
+		parts[i] = Part{Plan: sub.plan, Partitions: sub.partitions, External: make(External)}
+		for _, v := range sub.vertices {
+			if v.kind == kindDeliver {
+				parts[i].External[externalTopic(v.name)] = v.send
+			}
+		}
 	}
 	return parts
 }

@@ -33,6 +33,7 @@ type Input struct {
 type Sink struct {
 	Topic    stream.TopicSpec
 	Internal bool
+	External bool // it is no topic: only the name counts
 }
 
 // Failure is a record that could not be processed, or a timer whose work failed.
