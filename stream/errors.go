@@ -21,6 +21,10 @@ var (
 	// before Replay, which is what finds the head.
 	ErrNotReplayed = errors.New("stream: journal has not been replayed yet (call Replay first)")
 
+	// ErrTrimmed says that the owner of a journal has trimmed entries that had not
+	// been read yet: what has been read is outdated, begin anew.
+	ErrTrimmed = errors.New("stream: journal has been trimmed beyond what was read (open it again and begin anew)")
+
 	// ErrClosed says that the reader, consumer or producer has been closed.
 	ErrClosed = errors.New("stream: closed")
 

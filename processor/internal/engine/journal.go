@@ -125,3 +125,16 @@ func (t *Task) oldestStore() store {
 	}
 	return found
 }
+
+// Follow restores an entry of a task that another owner goes on with, and forgets what that owner no longer needs. Restored
+// ends a series of calls.
+func (t *Task) Follow(seq uint64, data []byte) error {
+	if err := t.Restore(seq, data); err != nil {
+		return err
+	}
+	for _, s := range t.stores {
+		s.prune(t.now)
+	}
+	t.Trim()
+	return nil
+}

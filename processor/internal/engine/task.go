@@ -61,6 +61,7 @@ type store interface {
 	flush(dst []byte, number uint64, refused func(error)) []byte
 	restore(d *decoder, number uint64) error
 	restored(now int64)
+	prune(now int64)
 	advance(now int64)
 	oldest() uint64
 	rideAlong(budget int) int
