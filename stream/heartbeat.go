@@ -56,6 +56,9 @@ func (m *Membership) nextBeat() (wait time.Duration, fallen bool) {
 			next = at
 		}
 	}
+	if m.copies.news {
+		return 0, m.fallen
+	}
 	return time.Until(next), m.fallen
 }
 
@@ -80,7 +83,8 @@ func (m *Membership) beat(ctx context.Context) error {
 func (m *Membership) show(ctx context.Context, seq uint64) error {
 	sent := time.Now()
 	m.mu.Lock()
-	e := memberEntry{Nonce: m.nonce, Static: m.cfg.Member != "", Session: m.cfg.SessionTimeout}
+	e := memberEntry{Nonce: m.nonce, Static: m.cfg.Member != "", Session: m.cfg.SessionTimeout, Ready: m.warm()}
+	m.copies.news = false
 	m.mu.Unlock()
 	at, err := m.c.write(ctx, logEntry{
 		subject: m.prefix + memberToken + m.id, body: e, expected: seq, ttl: m.cfg.SessionTimeout + sweepDelay,
@@ -188,6 +192,7 @@ func (m *Membership) expel(ctx context.Context) {
 // and does not belong to it any more.
 func (m *Membership) settle(ctx context.Context) {
 	take, revoke, nonce := m.plan()
+	m.follow()
 	if len(revoke) > 0 {
 		m.cfg.Revoke(revoke)
 	}
@@ -231,14 +236,16 @@ func (m *Membership) plan() (take []free, revoke []string, nonce string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.wanted == nil {
-		m.wanted = Assign(append(slices.Collect(maps.Keys(m.peers)), m.id), m.cfg.Items)
+		members := append(slices.Collect(maps.Keys(m.peers)), m.id)
+		m.wanted = Assign(members, m.cfg.Items)
+		m.rank(members)
 	}
 	for _, item := range m.cfg.Items {
 		h := m.held[item]
-		switch mine := m.wanted[item] == m.id; {
-		case mine && h == nil && m.vacant(m.claims[item]):
+		switch {
+		case h == nil && m.vacant(m.claims[item]) && m.taker(item) == m.id:
 			take = append(take, free{item, m.claims[item]})
-		case !mine && h != nil && !h.revoking:
+		case h != nil && !h.revoking && m.wanted[item] != m.id && m.mayGo(item):
 			h.revoking = true
 			revoke = append(revoke, item)
 		}

@@ -30,7 +30,8 @@ type memberEntry struct {
 	Nonce   string        `json:"nonce"` // of this life of the member
 	Static  bool          `json:"static,omitempty"`
 	Session time.Duration `json:"session"`
-	Gone    string        `json:"gone,omitempty"` // "left" or "silent": the member is none any more
+	Ready   []string      `json:"ready,omitempty"` // items that are to come, of which it has a warm copy
+	Gone    string        `json:"gone,omitempty"`  // "left" or "silent": the member is none any more
 }
 
 // claimEntry says who holds an item, and where it goes on.

@@ -56,6 +56,15 @@ type MembershipConfig struct {
 	Lost func(items []string)
 	// Failed is told why the membership has ended by itself. Required.
 	Failed func(error)
+	// Follow is told of which items this member should keep a copy, all of them
+	// whenever they change: those that are to come to it, and with Standby those that
+	// come if their holder dies. An item then moves when Ready has said that its copy
+	// is warm. nil: there are no copies, items move at once. It is the same for all
+	// members of a group.
+	Follow func(items []string)
+	// Standby makes every item have a second member that follows it, and takes it
+	// when its holder is gone. It needs Follow, and is the same for all members.
+	Standby bool
 }
 
 // Claim is an item that a member holds.
@@ -97,6 +106,7 @@ type Membership struct {
 	claims  map[string]claimAt
 	held    map[string]*held
 	wanted  map[string]string // item to member, nil after a change of members
+	copies  copies
 	ended   bool
 	endOnce sync.Once
 }
@@ -367,6 +377,10 @@ func (m *Membership) seeMember(id string, e memberEntry, p position) {
 		delete(m.peers, id)
 	case known != nil && known.Nonce == e.Nonce:
 		known.seq, known.mark, known.silence, known.due = p.stream, p.time(), 0, time.Now().Add(e.Session)
+		if !slices.Equal(known.Ready, e.Ready) {
+			known.Ready = e.Ready
+			m.wake()
+		}
 		return
 	default:
 		m.peers[id] = &peer{memberEntry: e, seq: p.stream, mark: p.time(), due: time.Now().Add(e.Session)}
