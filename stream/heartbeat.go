@@ -72,7 +72,8 @@ func (m *Membership) beat(ctx context.Context) error {
 	for errors.Is(err, errOutdated) {
 		err = m.reenter(ctx)
 	}
-	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) && ctx.Err() == nil && retryable(err) {
+	var replaced *MemberReplacedError
+	if err != nil && !errors.As(err, &replaced) && !errors.Is(err, nats.ErrConnectionClosed) && ctx.Err() == nil && retryable(err) {
 		m.c.log.Debug("a heartbeat failed", zap.String("group", m.cfg.Name), zap.Error(err))
 		return nil
 	}
@@ -235,6 +236,9 @@ type free struct {
 func (m *Membership) plan() (take []free, revoke []string, nonce string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fallen {
+		return nil, nil, m.nonce // first it has to be a member again
+	}
 	if m.wanted == nil {
 		members := append(slices.Collect(maps.Keys(m.peers)), m.id)
 		m.wanted = Assign(members, m.cfg.Items)

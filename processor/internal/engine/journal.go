@@ -71,6 +71,14 @@ func (t *Task) Settled() bool { return t.journal.recorded >= t.journal.withOutbo
 // LastCommit returns the number of the newest commit, 0 if there is none.
 func (t *Task) LastCommit() uint64 { return t.journal.last }
 
+// Oldest returns the place in the journal of the oldest commit that is needed, 0 if there is none.
+func (t *Task) Oldest() uint64 {
+	if len(t.journal.commits) == 0 {
+		return 0
+	}
+	return t.journal.commits[0].seq
+}
+
 // Trim returns the place in the journal before which nothing is needed any more, and forgets those commits. It is false
 // when there is too little to trim to be worth a request.
 func (t *Task) Trim() (before uint64, ok bool) {
