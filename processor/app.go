@@ -80,15 +80,15 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	g := newGroup(a.topology.tasks(), a.cfg.StopTimeout)
 	g.start(nil, func() error { return globals.watch(ctx) })
-	if err := run(ctx, cancel, commits, g); err != nil {
+	if err := run(ctx, commits, cancel, g); err != nil {
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}
 	return nil
 }
 
 // share runs the tasks that fall to this instance.
-func (a *App) share(ctx context.Context, cancel context.CancelCauseFunc, commits context.Context, g *group) error {
-	in := newInstance(a, g, ctx, commits)
+func (a *App) share(ctx, commits context.Context, cancel context.CancelCauseFunc, g *group) error {
+	in := newInstance(ctx, commits, a, g)
 	err := in.join(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -102,7 +102,7 @@ func (a *App) share(ctx context.Context, cancel context.CancelCauseFunc, commits
 }
 
 // drain runs all tasks until there is nothing more to do.
-func (a *App) drain(ctx context.Context, cancel context.CancelCauseFunc, commits context.Context, g *group) error {
+func (a *App) drain(ctx, commits context.Context, cancel context.CancelCauseFunc, g *group) error {
 	runners := a.runners()
 	for _, r := range runners {
 		close(r.owned)

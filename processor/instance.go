@@ -49,7 +49,7 @@ const (
 	wishRun
 )
 
-func newInstance(a *App, g *group, ctx, commits context.Context) *instance {
+func newInstance(ctx, commits context.Context, a *App, g *group) *instance {
 	in := &instance{app: a, group: g, ctx: ctx, commits: commits, places: make(map[string]place), tasks: make(map[string]*share)}
 	for _, sub := range a.topology.subs {
 		for p := range sub.partitions {
