@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"runtime/pprof"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,6 +31,7 @@ type App struct {
 	topology *Topology
 	cfg      Config
 	owner    string
+	running  atomic.Pointer[[]*runner] // since Run has begun
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.
@@ -57,6 +59,7 @@ func (a *App) Run(ctx context.Context) error {
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}
 	runners := a.runners()
+	a.running.Store(&runners)
 	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed.
 	commits, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,6 +41,7 @@ type runner struct {
 	control chan func() // called in the task's goroutine while it waits
 	active  time.Time   // when a record was last processed
 	worked  uint64      // records processed, and times moved, so far
+	sizes   atomic.Pointer[[]engine.StoreSize]
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
@@ -170,6 +172,7 @@ func (r *runner) takeOver(ctx context.Context) (*committer, error) {
 		return nil, fmt.Errorf("take over: %w", err)
 	}
 	r.task.Appended(fence.Number, entry.Seq)
+	r.measure()
 	c.heard = time.Now()
 	c.positions, c.behind = fence.Positions, true
 	for _, u := range undelivered {
