@@ -1,4 +1,4 @@
-// Package join brings two streams together by key and time.
+// Package join brings streams together by key and time, streams with tables, and tables with tables.
 //
 //	incidents := join.Collect(cpu, errors, // func(Metric, []Syslog) Incident
 //		join.Window{Name: "incidents", Within: 5 * time.Minute, Grace: 30 * time.Second}, correlate)
@@ -47,6 +47,36 @@
 // A stream may be joined with itself. Each pair then comes both ways, and each record meets itself: Before: -1 leaves out the
 // record itself and whatever is not later. More streams are joined by joining a result with the next one; behind a join that waits,
 // After + Grace must be more than those of the join before it, or all that it says is late.
+//
+// # Streams with tables, tables with tables
+//
+// A table has one row per key: there is no window, and nothing is late. With l and m records of a stream, or rows of a left table, and
+// r and s rows of the right one, "-" where a row is deleted, and m put into the topic after s but with an earlier time:
+//
+//	event time                     10   20    30   25    40   50
+//	left, as a stream                   l          m          n
+//	right, as a table              r          s          -
+//
+//	Table, Global                       l,r        m,s                  the row as it is when the record is processed
+//	TableLeft, GlobalLeft               l,r        m,s        n,-
+//	Table with a History                l,r        m,r                  the row as it was at the record's time
+//
+//	event time                     10   20    30   40    50
+//	left, as a table               l          m          -
+//	right, as a table                   r          -
+//
+//	Tables                              l,r   m,r  -
+//	TablesLeft, ForeignKeyLeft     l,-  l,r   m,r  m,-   -
+//	TablesOuter                    l,-  l,r   m,r  m,-   -           a row of the right side alone gives -,r
+//	ForeignKey                          l,r   m,r  -                 the right side's key is what the left row refers to
+//
+//	verb              a result comes                               time of the result
+//	Table, Global     for each record of the stream; updates of    the record's
+//	                  the table trigger nothing
+//	Tables, Left,     for each update of either side, with the     the later of the two rows, or
+//	Outer             other side's row; "-" when the result goes   the row's that is left
+//	ForeignKey, Left  for each update of the left side, and of     the later of the two rows
+//	                  the right row that it refers to
 //
 // # Guarantees
 //

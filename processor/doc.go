@@ -11,7 +11,8 @@
 // # The one rule of the DSL
 //
 // An operation that keeps the type of its stream is a method (Filter, Peek, Branch, Merge, To); one that changes it is a function
-// (Map, MapRecord, FlatMap, KeyBy, Aggregate, Reduce, Count, CoGroup, Process; Union is Merge for results that have a stream inside).
+// (Map, MapRecord, FlatMap, KeyBy, Aggregate, Reduce, Count, CoGroup, ToTable, Process; Union is Merge for results that have a stream
+// inside).
 // Map changes values and never keys; KeyBy changes keys and never values, so that a repartition topic shows at one word. Whatever keeps
 // state or makes a topic has a written name, unique in the topology.
 //
@@ -29,12 +30,30 @@
 // Late, and changes nothing. OnUpdate emits each new result at once; OnClose emits one result per key and window, when it has
 // closed. An input that falls silent keeps its last windows open, unless Builder.CloseOnIdle lets stream time follow the clock.
 //
+// # Tables
+//
+// A Table is a flow of updates: TableFrom a compacted topic, ToTable of a stream, Aggregated.Table of an aggregate. A tombstone, a
+// record without data, deletes a row. Filter and MapTable make tables of it, GroupBy and an aggregation make totals over it, Stream and
+// Changes make streams, To writes it to a topic. A GlobalTable is whole in every instance. Package join joins them.
+//
+// # Stores
+//
+// Process has named, typed stores: KeyValueStore, ExpiringStore (values with a time to live), WindowStore, SessionStore,
+// VersionedStore (what was, as of a time).
+//
 // # Failures
 //
 // FailurePolicy says what becomes of a failed record: DeadLetter (the default), Skip, Stop, or Retry with a back-off and one of these
 // after the last attempt; for the whole topology (Builder.OnFailure) or for a source, an operator (Stream.OnFailure) or a sink
 // (Sink.OnFailure). A dead letter carries the record's own bytes and headers, and says where it was read, which operator refused it
 // and why, at which attempt, when. Redrive sends letters back.
+//
+// # Instances
+//
+// Start an app as often as you like, on as many machines: the instances share its tasks. When one comes, the tasks that move to it
+// go on where they are until it has read their journals; when one stops, its tasks are taken over at once; when one dies, after
+// Config.SessionTimeout. With Config.Standby a second instance has a warm copy of each task, and what is left of a take-over does
+// not depend on how large the state is.
 //
 // # Vocabulary
 //
@@ -60,13 +79,14 @@
 //   - Timers fire in order of time, operator and key, before the record that moved stream time past them is processed, and with
 //     stream time set to their own time.
 //   - Records of one key keep their order from a topic, through operators and repartition topics, to a topic.
+//   - What is no topic (Stream.Deliver) is handed over at least once, after the commit, each record with a token that names it.
 //   - A crash loses nothing that was stored and delivers nothing twice; what had not been committed is processed again.
 //
 // # Caveats
 //
 //   - User functions must be pure, but for Process and its stores: they are called again for records that a crash has undone.
 //   - State is in memory; a journal is at most about twice the live state, and is read once at the start.
-//   - One instance owns all partitions of an app in this version; a second instance takes over from the first.
+//   - All instances of an app run the same topology. A bounded run takes all tasks over, and ends instances that are running.
 //   - A dead letter is a whole record: one branch or one result of many that fails takes the others of the record back. Give such an
 //     operator the policy Skip if the rest should stay.
 //   - A record cannot be larger than the server's max_payload; a commit can.

@@ -26,6 +26,18 @@ func KeyValueStore[V, Out any](c *Context[Out], name string) *KeyValue[V] {
 	return &KeyValue[V]{engine.NewKeyValue(c.w.task, c.declare(name), storeCodec[V]{})}
 }
 
+// ExpiringStore makes a KeyValue store whose values have a time to live: a value is gone once stream time has passed the stream time
+// of its last Put by more than ttl. Reading does not keep it alive. Nothing is called when a value goes; where something is to happen
+// then, set a timer. Len counts, beside the live values, up to a sixteenth of ttl of those that are gone. A ttl may be changed: values
+// that are there are measured by the new one, and those of a store that had none begin to age when the app starts.
+func ExpiringStore[V, Out any](c *Context[Out], name string, ttl time.Duration) *KeyValue[V] {
+	full := c.declare(name)
+	if ttl <= 0 && c.w.probe != nil {
+		c.w.probe.mistake(callSite(), "ExpiringStore %s: the time to live must be more than zero, got %v", full, ttl)
+	}
+	return &KeyValue[V]{engine.NewExpiring(c.w.task, full, max(int64(ttl), 1), storeCodec[V]{})}
+}
+
 // storeCodec is JSON that takes text as it comes: what strangers have sent must not keep a task from committing.
 type storeCodec[V any] struct{}
 

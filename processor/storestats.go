@@ -1,6 +1,10 @@
 package processor
 
-import "strings"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // StoreStats says how much one store of one task holds, or the timers of one operator: what an app has in memory.
 type StoreStats struct {
@@ -16,15 +20,12 @@ type StoreStats struct {
 	Bytes int
 }
 
-// StoreStats returns what the stores of the tasks that this App runs hold, as of the last commit of each; nothing of tasks that have
+// StoreStats returns what the stores of the tasks that this App runs, or ran at its end, hold, as of the last commit of each; nothing of tasks that have
 // not been restored yet. It may be called at any time, while Run runs and after it, and costs the tasks nothing.
 func (a *App) StoreStats() []StoreStats {
-	runners := a.running.Load()
-	if runners == nil {
-		return nil
-	}
 	var stats []StoreStats
-	for _, r := range *runners {
+	for key := range a.running.Range {
+		r := key.(*runner)
 		sizes := r.sizes.Load()
 		if sizes == nil {
 			continue
@@ -36,6 +37,9 @@ func (a *App) StoreStats() []StoreStats {
 			})
 		}
 	}
+	slices.SortStableFunc(stats, func(a, b StoreStats) int {
+		return cmp.Or(cmp.Compare(a.SubTopology, b.SubTopology), cmp.Compare(a.Partition, b.Partition))
+	})
 	return stats
 }
 

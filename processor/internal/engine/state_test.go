@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"sort"
 	"testing"
 
@@ -15,13 +16,15 @@ import (
 type machine struct {
 	task    *Task
 	kv      *KeyValue[string]
+	exp     *KeyValue[string]
 	win     *Window[string]
 	timers  *Timers
 	walls   *Timers
-	fired   []string
+	fired   *[]string
 	journal map[uint64][]byte
 	seq     uint64
 	first   uint64
+	shadow  *machine // keeps a copy of the task warm
 
 	model model
 	saved model // the model at the last commit
@@ -30,6 +33,7 @@ type machine struct {
 type model struct {
 	now    int64
 	kv     map[string]string
+	exp    map[string]modelRow // key, when it was put, value
 	rows   []modelRow
 	timers map[timerID]bool
 	walls  map[timerID]bool
@@ -42,7 +46,7 @@ type modelRow struct {
 }
 
 func (m model) clone() model {
-	c := model{now: m.now, kv: map[string]string{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
+	c := model{now: m.now, kv: map[string]string{}, exp: maps.Clone(m.exp), timers: map[timerID]bool{}, walls: map[timerID]bool{}}
 	for k, v := range m.kv {
 		c.kv[k] = v
 	}
@@ -60,21 +64,26 @@ const retention = 50
 
 func newMachine() *machine {
 	m := &machine{journal: map[uint64][]byte{}, first: 1}
-	m.model = model{now: NoTime, kv: map[string]string{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
+	m.model = model{now: NoTime, kv: map[string]string{}, exp: map[string]modelRow{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
 	m.saved = m.model.clone()
 	m.make()
+	m.shadow = &machine{}
+	m.shadow.make()
 	return m
 }
 
 func (m *machine) make() {
+	fired := new([]string)
+	m.fired = fired
 	plan := &Plan{App: "app", Name: "sub", Wire: func(t *Task) {
 		m.kv = NewKeyValue(t, "op.kv", stream.JSON[string]())
+		m.exp = NewExpiring(t, "op.exp", retention, stream.JSON[string]())
 		m.win = NewWindow(t, "op.win", retention, stream.JSON[string]())
 		m.timers = NewTimers(t, "op.timers", func(key string, at int64) {
-			m.fired = append(m.fired, fmt.Sprintf("%s@%d", key, at))
+			*fired = append(*fired, fmt.Sprintf("%s@%d", key, at))
 		})
 		m.walls = NewWallTimers(t, "op.walls", func(key string, at int64) {
-			m.fired = append(m.fired, fmt.Sprintf("%s@%d", key, at))
+			*fired = append(*fired, fmt.Sprintf("%s@%d", key, at))
 		})
 	}}
 	m.task = NewTask(plan, 0, 1<<20)
@@ -85,6 +94,7 @@ func (m *machine) commit(t require.TestingT) {
 	require.NoError(t, err)
 	m.seq++
 	m.journal[m.seq] = c.Data
+	require.NoError(t, m.shadow.task.Follow(m.seq, c.Data))
 	m.task.Appended(c.Number, m.seq)
 	m.task.Delivered(c.Number)
 	if before, ok := m.task.Trim(); ok {
@@ -105,24 +115,38 @@ func (m *machine) crash(t require.TestingT) {
 	m.model = m.saved.clone()
 }
 
+// takeOver lets the copy go on, and makes a new one of what the journal holds.
+func (m *machine) takeOver(t require.TestingT) {
+	warm := m.shadow
+	_, err := warm.task.Restored()
+	require.NoError(t, err)
+	m.task, m.kv, m.exp, m.win, m.timers, m.walls, m.fired = warm.task, warm.kv, warm.exp, warm.win, warm.timers, warm.walls, warm.fired
+	m.model = m.saved.clone()
+	m.shadow = &machine{}
+	m.shadow.make()
+	for seq := m.first; seq <= m.seq; seq++ {
+		require.NoError(t, m.shadow.task.Follow(seq, m.journal[seq]))
+	}
+}
+
 func (m *machine) advance(t require.TestingT, now int64) {
-	m.fired = nil
+	*m.fired = nil
 	require.NoError(t, m.task.Advance(now))
 	if now <= m.model.now {
-		require.Empty(t, m.fired)
+		require.Empty(t, *m.fired)
 		return
 	}
 	m.model.now = now
-	require.Equal(t, due(m.model.timers, now), m.fired)
+	require.Equal(t, due(m.model.timers, now), *m.fired)
 }
 
 // advanceWall moves the clock.
 func (m *machine) advanceWall(t require.TestingT, now int64) {
-	m.fired = nil
+	*m.fired = nil
 	fired, err := m.task.AdvanceWall(now)
 	require.NoError(t, err)
 	want := due(m.model.walls, now)
-	require.Equal(t, want, m.fired)
+	require.Equal(t, want, *m.fired)
 	require.Equal(t, len(want) > 0, fired)
 }
 
@@ -151,7 +175,7 @@ func (m *machine) fail(t *rapid.T) {
 	key, when := rapid.SampledFrom(keys), rapid.Int64Range(0, 200)
 	for range rapid.IntRange(1, 8).Draw(t, "changes") {
 		k, at := key.Draw(t, "key"), when.Draw(t, "at")
-		switch rapid.IntRange(0, 8).Draw(t, "change") {
+		switch rapid.IntRange(0, 10).Draw(t, "change") {
 		case 0:
 			m.kv.Put(k, "failed")
 		case 1:
@@ -175,6 +199,10 @@ func (m *machine) fail(t *rapid.T) {
 			m.walls.Set(k, at)
 		case 8:
 			m.walls.Cancel(k, at)
+		case 9:
+			m.exp.Put(k, "failed")
+		case 10:
+			m.exp.Delete(k)
 		}
 	}
 	m.task.Rollback(mark)
@@ -188,6 +216,24 @@ func (m *machine) check(t require.TestingT) {
 	}
 	require.Equal(t, m.model.kv, got)
 	require.Equal(t, len(m.model.kv), m.kv.Len())
+	for k, r := range m.model.exp {
+		if m.model.now != NoTime && r.at < m.model.now-retention {
+			delete(m.model.exp, k)
+		}
+	}
+	got = map[string]string{}
+	for k, v := range m.exp.All() {
+		got[k] = v
+	}
+	require.Len(t, got, len(m.model.exp))
+	for _, k := range keys {
+		v, ok := m.exp.Get(k)
+		r, has := m.model.exp[k]
+		require.Equal(t, has, ok, "key %q", k)
+		require.Equal(t, r.value, v)
+		require.Equal(t, r.value, got[k])
+	}
+	require.LessOrEqual(t, m.exp.Len(), len(keys))
 	kept := 0 // what is still there is a matter of rows and stream time, not of crashes
 	for _, r := range m.model.rows {
 		if slice := int64(retention / 16); m.model.now == NoTime || r.at/slice >= floorDiv(m.model.now-retention, slice) {
@@ -247,6 +293,16 @@ func TestStateSurvivesAnything(t *testing.T) {
 				m.kv.Delete(k)
 				delete(m.model.kv, k)
 			},
+			"put what expires": func(t *rapid.T) {
+				k, v := key.Draw(t, "key"), value.Draw(t, "value")
+				m.exp.Put(k, v)
+				m.model.exp[k] = modelRow{k, m.model.now, v}
+			},
+			"delete what expires": func(t *rapid.T) {
+				k := key.Draw(t, "key")
+				m.exp.Delete(k)
+				delete(m.model.exp, k)
+			},
 			"add": func(t *rapid.T) {
 				n++
 				k, at, v := key.Draw(t, "key"), when.Draw(t, "at"), fmt.Sprintf("v%d", n)
@@ -296,9 +352,10 @@ func TestStateSurvivesAnything(t *testing.T) {
 			},
 			"wall":    func(t *rapid.T) { m.advanceWall(t, when.Draw(t, "clock")) },
 			"fail":    m.fail,
-			"advance": func(t *rapid.T) { m.advance(t, max(m.model.now, 0)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
+			"advance": func(t *rapid.T) { m.advance(t, max(m.model.now, 10)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
 			"commit":  func(t *rapid.T) { m.commit(t) },
 			"crash":   func(t *rapid.T) { m.crash(t) },
+			"copy":    func(t *rapid.T) { m.takeOver(t) },
 			"":        func(t *rapid.T) { m.check(t) },
 		})
 	})
@@ -373,4 +430,57 @@ func TestUndeliveredOutboxesSurviveTrimming(t *testing.T) {
 		require.Equal(t, fmt.Sprint(100+i), u.Outbox[0].Key)
 	}
 	require.EqualValues(t, 200, back.LastCommit())
+}
+
+// TestExpiredValuesAreForgotten: memory follows what is alive, and a store that gets a time to live keeps what it has for so long.
+func TestExpiredValuesAreForgotten(t *testing.T) {
+	var store *KeyValue[string]
+	journal := [][]byte{}
+	open := func(ttl int64) *Task {
+		task := NewTask(&Plan{App: "app", Name: "sub", Wire: func(t *Task) {
+			store = NewExpiring(t, "op.exp", ttl, stream.JSON[string]())
+		}}, 0, 1<<20)
+		for i, data := range journal {
+			require.NoError(t, task.Restore(uint64(i+1), data))
+		}
+		_, err := task.Restored()
+		require.NoError(t, err)
+		return task
+	}
+	commit := func(task *Task) {
+		c, err := task.Commit("owner", true)
+		require.NoError(t, err)
+		journal = append(journal, c.Data)
+		task.Appended(c.Number, uint64(len(journal)))
+		task.Delivered(c.Number)
+	}
+
+	task := open(0)
+	store.Put("old", "kept")
+	require.NoError(t, task.Advance(1_000_000))
+	commit(task)
+
+	for range 2 { // the second start must not make them young again
+		task = open(1000)
+		v, ok := store.Get("old")
+		require.True(t, ok)
+		require.Equal(t, "kept", v)
+		require.NoError(t, task.Advance(task.StreamTime()+400))
+		commit(task)
+	}
+	task = open(1000)
+	require.NoError(t, task.Advance(1_000_000+1001))
+	_, ok := store.Get("old")
+	require.False(t, ok)
+
+	now := task.StreamTime()
+	for i := range 100_000 {
+		now++
+		require.NoError(t, task.Advance(now))
+		store.Put(fmt.Sprintf("k%d", i), "v")
+		require.LessOrEqual(t, store.Len(), 1000+1000/16+2)
+		if i%1000 == 999 {
+			commit(task)
+		}
+	}
 }

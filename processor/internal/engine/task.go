@@ -33,6 +33,7 @@ type Input struct {
 type Sink struct {
 	Topic    stream.TopicSpec
 	Internal bool
+	External bool // it is no topic: only the name counts
 }
 
 // Failure is a record that could not be processed, or a timer whose work failed.
@@ -60,6 +61,7 @@ type store interface {
 	flush(dst []byte, number uint64, refused func(error)) []byte
 	restore(d *decoder, number uint64) error
 	restored(now int64)
+	prune(now int64)
 	advance(now int64)
 	oldest() uint64
 	rideAlong(budget int) int
@@ -98,6 +100,8 @@ type World struct {
 	Pause func(Failure, time.Duration) bool
 	// Skipped is told of failures that leave no other trace.
 	Skipped func(Failure)
+	// Globals are the rows of global tables, by topic.
+	Globals map[string]any
 }
 
 // NewTask returns the task of a partition, empty, with its operators made. maxMessage is the largest message that the
@@ -122,7 +126,10 @@ func (t *Task) Attach(w World) { t.world = w }
 func (t *Task) World() *World { return &t.world }
 
 // ID returns the name of the task within its app: sub-topology and partition.
-func (t *Task) ID() string { return fmt.Sprintf("%s-%d", t.plan.Name, t.partition) }
+func (t *Task) ID() string { return t.plan.TaskID(t.partition) }
+
+// TaskID returns the name of the task of a partition.
+func (p *Plan) TaskID(partition int) string { return fmt.Sprintf("%s-%d", p.Name, partition) }
 
 // Partition returns the partition of the task.
 func (t *Task) Partition() int { return t.partition }

@@ -167,12 +167,7 @@ func (s *Window[V]) Len() int { return s.size }
 func (s *Window[V]) Name() string { return s.name }
 
 // horizon is the lowest time that is still kept.
-func (s *Window[V]) horizon() int64 {
-	if s.now == NoTime || s.now < NoTime+s.retention {
-		return NoTime
-	}
-	return s.now - s.retention
-}
+func (s *Window[V]) horizon() int64 { return horizon(s.now, s.retention) }
 
 func (s *Window[V]) expired(at int64) bool { return at < s.horizon() }
 
@@ -304,9 +299,9 @@ func (s *Window[V]) restore(d *decoder, number uint64) error {
 	return nil
 }
 
-// restored drops what had expired already. The deletions met on the way have left rows marked for the next commit that
-// have no home: flush writes nothing for them.
-func (s *Window[V]) restored(now int64) {
+// prune drops what has expired meanwhile. The deletions met on the way have left rows marked for the next commit that have no
+// home: flush would write nothing for them.
+func (s *Window[V]) prune(now int64) {
 	if now == NoTime {
 		return
 	}
@@ -314,6 +309,8 @@ func (s *Window[V]) restored(now int64) {
 	clear(s.led.dirty)
 	s.led.dirty = s.led.dirty[:0]
 }
+
+func (s *Window[V]) restored(now int64) { s.prune(now) }
 
 func (s *Window[V]) oldest() uint64           { return s.led.oldest() }
 func (s *Window[V]) rideAlong(budget int) int { return s.led.rideAlong(budget) }
