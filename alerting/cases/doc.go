@@ -1,0 +1,2 @@
+// Package cases holds tests of alarm rules as data.
+package cases
