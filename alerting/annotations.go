@@ -53,27 +53,33 @@ const shorthands = `{{$labels := .Labels}}{{$value := .Value}}{{$context := .Con
 func (r *Rule[V]) annotations() (annotations, error) {
 	texts := make(annotations, len(r.Annotations))
 	for _, name := range slices.Sorted(maps.Keys(r.Annotations)) {
-		parsed, err := parseTemplate(name, r.Annotations[name])
-		if err == nil {
-			err = r.try(parsed)
-		}
+		parsed, err := r.annotation(name, r.Annotations[name])
 		if err != nil {
-			return nil, &TemplateError{Annotation: name, Err: err}
+			return nil, err
 		}
 		texts[name] = parsed
 	}
 	return texts, nil
 }
 
-// ParseAnnotation checks the text of an annotation as far as that goes without data. The error is a *TemplateError.
-func ParseAnnotation(name, text string) error {
-	if _, err := parseTemplate(name, text); err != nil {
-		return &TemplateError{Annotation: name, Err: err}
-	}
-	return nil
+// CheckAnnotation returns what is wrong with a template, as one of this rule. The error is a *TemplateError.
+func (r *Rule[V]) CheckAnnotation(name, text string) error {
+	_, err := r.annotation(name, text)
+	return err
 }
 
-func parseTemplate(name, text string) (t *template.Template, err error) {
+func (r *Rule[V]) annotation(name, text string) (*template.Template, error) {
+	t, err := parseTemplate(text)
+	if err == nil {
+		err = r.try(t, text)
+	}
+	if err != nil {
+		return nil, &TemplateError{Annotation: name, Err: err}
+	}
+	return t, nil
+}
+
+func parseTemplate(text string) (t *template.Template, err error) {
 	if len(text) > maxTemplateBytes {
 		return nil, fmt.Errorf("the template has %d bytes: at most %d are taken", len(text), maxTemplateBytes)
 	}
@@ -110,18 +116,17 @@ func place(message, text string) string {
 }
 
 // try fills a template in with the data of a made-up alarm: a field that there is not shows.
-func (r *Rule[V]) try(t *template.Template) error {
+func (r *Rule[V]) try(t *template.Template, text string) error {
 	var zero V
 	context, err := attempt(func() ([]byte, error) { return r.encodeContext(zero) })
 	if err != nil {
 		context = []byte("{}") // it cannot be made of nothing: that says nothing against the template
 	}
 	_, err = render(t, &Alarm{Rule: r.Name, Context: context, State: Firing})
-	var missing template.ExecError
-	if errors.As(err, &missing) && !strings.Contains(err.Error(), "can't evaluate field") {
-		return nil // such as an index into lines that there are none of
+	if err == nil || !strings.Contains(err.Error(), "can't evaluate field") {
+		return nil // what else fails, such as an index into lines that there are none of, may be right with data
 	}
-	return err
+	return errors.New(place(err.Error(), text))
 }
 
 // attempt calls a function of the user that may not be ready for the zero value.

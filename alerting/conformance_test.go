@@ -208,7 +208,7 @@ func (w *promWorld) promRule(interval time.Duration) (alerting.Rule[promSample],
 		}
 	}
 	for _, text := range w.c.Rule.Annotations {
-		if err := alerting.ParseAnnotation("annotation", text); err != nil {
+		if err := rule.CheckAnnotation("annotation", text); err != nil {
 			return rule, fmt.Errorf("%w: %w", errNotApplicable, err)
 		}
 	}

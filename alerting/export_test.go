@@ -22,7 +22,7 @@ func StandingAlarm(d *processortest.Driver, rule, key string) (Standing, bool, e
 
 // Render fills in one template for an alarm.
 func Render(text string, a Alarm) (string, error) {
-	t, err := parseTemplate("test", text)
+	t, err := parseTemplate(text)
 	if err != nil {
 		return "", err
 	}

@@ -79,7 +79,8 @@ type point struct {
 	Gone bool `json:"x,omitzero"`
 }
 
-func (m Measure) validate() error {
+// Validate returns what is wrong with the measure.
+func (m Measure) Validate() error {
 	switch {
 	case m.kind == measureNone:
 		return nil

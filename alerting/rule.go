@@ -80,7 +80,7 @@ func (r *Rule[V]) Validate() error {
 			return fmt.Errorf("%s must be zero or more, got %v", d.name, d.value)
 		}
 	}
-	if err := errors.Join(r.Flap.Validate(), r.Over.validate()); err != nil {
+	if err := errors.Join(r.Flap.Validate(), r.Over.Validate()); err != nil {
 		return err
 	}
 	for _, p := range []Policy{r.OnNoData, r.OnError} {

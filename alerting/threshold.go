@@ -51,9 +51,9 @@ type keyState struct {
 type episode struct {
 	Machine
 	// Of is the time of the sample of the first breach, Closes when its context is complete; zero: it is.
-	Of      time.Time         `json:"of,omitzero"`
-	Closes  time.Time         `json:"closes,omitzero"`
-	Context []byte            `json:"context,omitempty"`
+	Of      time.Time `json:"of,omitzero"`
+	Closes  time.Time `json:"closes,omitzero"`
+	Context []byte    `json:"context,omitempty"`
 	// Value and Sample are those of the last evaluation with a breach, Peak the worst value so far.
 	Value  float64 `json:"value,omitzero"`
 	Sample float64 `json:"sample,omitzero"`
