@@ -35,7 +35,7 @@ func asError(err error) error {
 	if !errors.As(err, &at) {
 		return fmt.Errorf("%w: %w", ErrRules, err)
 	}
-	return &Error{Line: at.Line, Column: at.Column, Field: at.Field, Reason: strings.ReplaceAll(at.Reason, "\n", " ")}
+	return &Error{Line: at.Line, Column: at.Column, Field: at.Field, Reason: at.Reason}
 }
 
 // EvaluationError says why an expression has no result, for one value.

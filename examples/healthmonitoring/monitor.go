@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -17,11 +16,11 @@ import (
 
 // monitor runs the whole application until ctx ends or, with -exit, the replay has been processed.
 func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	rules, err := loadRules(o.rules)
+	schemas, err := loadSchemas(o.schemas)
 	if err != nil {
 		return err
 	}
-	schemas, err := loadSchemas(o.schemas)
+	rules, err := schemas.rules(o.rules)
 	if err != nil {
 		return err
 	}
@@ -69,7 +68,7 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 // monitoring is the running application.
 type monitoring struct {
 	o       options
-	rules   []health.Rule
+	rules   *health.Rules
 	topics  topics
 	client  *stream.Client
 	intake  *intake
@@ -211,24 +210,9 @@ func (m *monitoring) say(format string, args ...any) {
 }
 
 func (m *monitoring) ruleNames() string {
-	names := make([]string, len(m.rules))
-	for i, r := range m.rules {
+	names := make([]string, len(m.rules.Rules))
+	for i, r := range m.rules.Rules {
 		names[i] = r.Name
 	}
 	return strings.Join(names, ", ")
-}
-
-func loadRules(path string) ([]health.Rule, error) {
-	if path == "" {
-		return health.ParseRules(health.DefaultRules())
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("the rules file: %w", err)
-	}
-	rules, err := health.ParseRules(data)
-	if err != nil {
-		return nil, fmt.Errorf("the rules file %s: %w", path, err)
-	}
-	return rules, nil
 }

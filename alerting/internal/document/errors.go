@@ -1,6 +1,11 @@
 package document
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+)
 
 // Error says what is wrong with a file, and where.
 type Error struct {
@@ -15,7 +20,22 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string {
 	if e.Field == "" {
-		return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Reason)
+		return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, oneLine(e.Reason))
 	}
-	return fmt.Sprintf("line %d, column %d: %s: %s", e.Line, e.Column, e.Field, e.Reason)
+	return fmt.Sprintf("line %d, column %d: %s: %s", e.Line, e.Column, oneLine(e.Field), oneLine(e.Reason))
+}
+
+// longest is how much of a text an error shows: names and values come from the file.
+const longest = 500
+
+// oneLine cuts a text and escapes what is not printable.
+func oneLine(s string) string {
+	s = strings.ToValidUTF8(s, string(unicode.ReplacementChar))
+	if len(s) > longest {
+		s = strings.ToValidUTF8(s[:longest], "") + "..."
+	}
+	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return s
+	}
+	return strconv.Quote(s)
 }

@@ -3,6 +3,7 @@ package document
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -51,18 +52,20 @@ func parseJSON(data []byte) (*Node, error) {
 	if err := r.value(n, 0); err != nil {
 		return nil, err
 	}
-	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, r.failure(err, n)
+	if rest := bytes.TrimLeft(data[r.dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
+		line, column := r.at.moveTo(data, len(data)-len(rest))
+		c, _ := utf8.DecodeRune(rest)
+		return nil, &Error{Line: line, Column: column, Reason: fmt.Sprintf("this is not JSON: invalid character %q after top-level value", c)}
 	}
 	return n, nil
 }
 
 // next reads a token, and says where it begins.
-func (r *reader) next(n *Node) (token jsontext.Token, line, column int, err error) {
+func (r *reader) next() (token jsontext.Token, line, column int, err error) {
 	before := int(r.dec.InputOffset())
 	token, err = r.dec.ReadToken()
 	if err != nil {
-		return token, 0, 0, r.failure(err, n)
+		return token, 0, 0, r.failure(err)
 	}
 	for before < len(r.data) && strings.IndexByte(" \t\r\n,:", r.data[before]) >= 0 {
 		before++
@@ -86,7 +89,7 @@ func (p *place) moveTo(data []byte, offset int) (line, column int) {
 
 // value reads a value. The place of an element or the root is where it begins, that of a member has been set.
 func (r *reader) value(n *Node, depth int) error {
-	token, line, column, err := r.next(n)
+	token, line, column, err := r.next()
 	if err != nil {
 		return err
 	}
@@ -120,7 +123,7 @@ func (r *reader) value(n *Node, depth int) error {
 func (r *reader) object(n *Node, depth int) error {
 	n.Kind = Object
 	for r.dec.PeekKind() != '}' {
-		token, line, column, err := r.next(n)
+		token, line, column, err := r.next()
 		if err != nil {
 			return err
 		}
@@ -131,7 +134,7 @@ func (r *reader) object(n *Node, depth int) error {
 		}
 		n.Names, n.Items = append(n.Names, name), append(n.Items, member)
 	}
-	_, _, _, err := r.next(n)
+	_, _, _, err := r.next()
 	return err
 }
 
@@ -144,7 +147,7 @@ func (r *reader) array(n *Node, depth int) error {
 		}
 		n.Items = append(n.Items, item)
 	}
-	_, _, _, err := r.next(n)
+	_, _, _, err := r.next()
 	return err
 }
 
@@ -153,13 +156,10 @@ func escape(name string) string {
 }
 
 // failure is what the decoder says, in words of people.
-func (r *reader) failure(err error, n *Node) error {
+func (r *reader) failure(err error) error {
 	var syntax *jsontext.SyntacticError
 	if !errors.As(err, &syntax) {
 		line, column := r.at.moveTo(r.data, int(r.dec.InputOffset()))
-		if err == nil {
-			return &Error{Line: line, Column: column, Reason: "this is not JSON: there is more after its end"}
-		}
 		return &Error{Line: line, Column: column, Reason: "this is not JSON: the file ends too early"}
 	}
 	line, column := r.at.moveTo(r.data, int(syntax.ByteOffset))
