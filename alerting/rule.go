@@ -166,9 +166,9 @@ func (r *Rule[V]) levels() levels[V] {
 	return levels[V]{{Severity: r.Severity, When: r.When, If: r.If}}
 }
 
-// valueOf is the value of a sample.
+// valueOf is the value of a sample; of a rule that watches for absence the silence, which it ends.
 func (r *Rule[V]) valueOf(v V) float64 {
-	if r.Value == nil {
+	if r.Value == nil || r.When.direction == 0 && r.absence() {
 		return 0
 	}
 	return r.Value(v)
