@@ -137,7 +137,7 @@ func (t *threshold[V]) settled(e *episode) bool {
 	case OwnAlarm:
 		return e.State == NoData || e.State == Expired
 	case AsBreach:
-		return (e.State == Firing || e.State == Expired) && e.Flaps == (Flaps{})
+		return (e.State == Firing || e.State == Expired) && e.Flaps.Changes == 0 && !e.Flaps.Flapping
 	}
 	return false
 }

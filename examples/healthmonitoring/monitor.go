@@ -37,7 +37,7 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	// The way out is walked with a context of its own: being asked to stop must not cut it short.
 	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	for _, spec := range []stream.TopicSpec{t.metrics.Spec(), t.syslogs.Spec(), t.alarms.Spec(), t.late.Spec(), t.dead.Spec()} {
+	for _, spec := range t.specs() {
 		if err := c.client.CreateTopic(ctx, spec); err != nil {
 			return err
 		}

@@ -62,6 +62,11 @@ func newTopics(s *schemaSet, live bool) topics {
 	}
 }
 
+// specs are all of them.
+func (t topics) specs() []stream.TopicSpec {
+	return []stream.TopicSpec{t.metrics.Spec(), t.syslogs.Spec(), t.alarms.Spec(), t.late.Spec(), t.dead.Spec()}
+}
+
 // pipeline is the whole of the application: samples that a rule watches are joined with the log lines of their host, and every
 // rule looks at the result.
 func pipeline(t topics, rules *health.Rules) (*processor.Topology, error) {
