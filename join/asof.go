@@ -17,10 +17,12 @@ func AsOf[L, R, V any](left processor.Upstream[L], right processor.Upstream[R], 
 	case w.Emit != OnClose:
 		report(left, right, "AsOf %s: what was the latest is known when the window has closed, so leave Emit at zero", w.Name)
 	}
-	return Collect(left, right, w, func(l L, rows []R) V {
-		if len(rows) == 0 {
-			return joiner(l, nil)
+	return collectJoin(left, right, w, collectVerb[L, R, V]{name: "AsOf", joiner: func(l L, rights found[R]) V {
+		if r, ok := rights.last(); ok {
+			return joiner(l, &r)
 		}
-		return joiner(l, &rows[len(rows)-1])
-	})
+		return joiner(l, nil)
+	}})
 }
+
+func (f found[R]) last() (R, bool) { return f.rows.Last(f.key, f.w.Start, f.w.End) }

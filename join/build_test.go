@@ -74,15 +74,15 @@ func TestBuildReportsStreamsThatAreNone(t *testing.T) {
 	out := join.Inner(zero, processor.From(b, sides[1]), w, pair)
 	out.To(sink)
 	out.Late()
-	requireMistake(t, b, "the left stream is a zero Stream")
+	requireMistake(t, b, "the left side is a zero Stream")
 
 	b = processor.NewBuilder("bad")
 	join.Collect(processor.From(b, sides[0]), zero, w, gather).To(sink)
-	requireMistake(t, b, "the right stream is a zero Stream")
+	requireMistake(t, b, "the right side is a zero Stream")
 
 	b = processor.NewBuilder("bad")
 	join.Inner[string, string, string](processor.From(b, sides[0]), nil, w, pair).To(sink)
-	requireMistake(t, b, "the right stream is a zero Stream")
+	requireMistake(t, b, "the right side is a zero Stream")
 
 	result := join.Inner(zero, zero, w, pair) // there is no topology to report to
 	require.Equal(t, zero, result.AsStream())

@@ -14,19 +14,43 @@ import (
 // that comes into its window later, and none when the window closes. Results have the left record's key, time, headers and
 // window: key and time name the left record that a result speaks of, and the latest one is the most complete.
 //
-// The slice that joiner gets is never nil. It may be kept, but not changed; CollectUpTo bounds it. Both streams must have the same number of
+// The slice that joiner gets is never nil, and is the joiner's; CollectUpTo bounds it. Both streams must have the same number of
 // partitions. Records without a key are failed records, and so is one on which joiner panics; other results come all the same.
 func Collect[L, R, V any](left processor.Upstream[L], right processor.Upstream[R], w Window, joiner func(L, []R) V) Result[L, R, V] {
-	b, ok := check(left, right, w, "Collect")
-	if !ok {
-		return Result[L, R, V]{}
-	}
 	if joiner == nil {
 		report(left, right, "Collect %s: the joiner is nil", w.Name)
 	}
+	return collectJoin(left, right, w, collectVerb[L, R, V]{name: "Collect", joiner: func(l L, rights found[R]) V { return joiner(l, rights.all()) }})
+}
+
+// collectVerb says how the verbs differ that give each left record together with what its window holds.
+type collectVerb[L, R, V any] struct {
+	name   string
+	joiner func(L, found[R]) V
+}
+
+// found are the right rows of a left row's window, where they are kept: a verb takes out what it speaks of.
+type found[R any] struct {
+	rows *processor.Windowed[R]
+	key  string
+	w    processor.Window
+}
+
+func (f found[R]) all() []R {
+	if rows := f.rows.Rows(f.key, f.w.Start, f.w.End); rows != nil {
+		return rows
+	}
+	return []R{} // costs nothing, and is "[]" in every JSON
+}
+
+func collectJoin[L, R, V any](left processor.Upstream[L], right processor.Upstream[R], w Window, verb collectVerb[L, R, V]) Result[L, R, V] {
+	b, ok := check(left, right, w, verb.name)
+	if !ok {
+		return Result[L, R, V]{}
+	}
 	out := processor.Process(both(left, right), w.Name, func(c *processor.Context[outcome[L, R, V]]) processor.Handler[side[L, R]] {
 		j := collect[L, R, V]{
-			c: c, b: b, joiner: joiner, emit: w.Emit,
+			c: c, b: b, joiner: verb.joiner, emit: w.Emit,
 			left:  processor.WindowStore[row[L]](c, "left", b.retention()),
 			right: processor.WindowStore[R](c, "right", b.retention()),
 		}
@@ -43,10 +67,10 @@ func Collect[L, R, V any](left processor.Upstream[L], right processor.Upstream[R
 type collect[L, R, V any] struct {
 	c      *processor.Context[outcome[L, R, V]]
 	b      bounds
-	joiner func(L, []R) V
+	joiner func(L, found[R]) V
 	emit   Emit
 	left   *processor.Windowed[row[L]]
-	right  *processor.Windowed[R] // values alone: Rows hands them to joiner without a copy
+	right  *processor.Windowed[R] // without headers: a result has the left's
 }
 
 func (j *collect[L, R, V]) record(rec processor.Record[side[L, R]]) error {
@@ -101,11 +125,7 @@ func (j *collect[L, R, V]) close(t processor.Timer) error {
 // forward emits a left row with the right rows of its window.
 func (j *collect[L, R, V]) forward(id processor.RowID, l *row[L]) error {
 	w := j.b.window(id.At)
-	rows := j.right.Rows(id.Key, w.Start, w.End)
-	if rows == nil {
-		rows = []R{} // costs nothing, and is "[]" in every JSON
-	}
-	value, err := call(j.joiner, l.Value, rows)
+	value, err := call(j.joiner, l.Value, found[R]{rows: j.right, key: id.Key, w: w})
 	if err != nil {
 		return failedOn(id, err)
 	}

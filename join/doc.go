@@ -56,6 +56,6 @@
 //   - Rows are kept as JSON in the journal. What a type hides from JSON, such as unexported fields, is gone after a restart,
 //     and a value that JSON cannot carry, such as NaN, is a failure at the commit (see processor.KeyValue) and never a row:
 //     filter it out before the join.
-//   - With Collect OnUpdate n left and m right records of one key and window give up to n + n*m results. The right rows are views,
-//     not copies; one that comes out of order costs a copy of what is kept of its key.
+//   - With Collect OnUpdate n left and m right records of one key and window give up to n + n*m results, each with its own slice of
+//     rows: CollectUpTo bounds them.
 package join

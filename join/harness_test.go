@@ -71,7 +71,11 @@ const (
 	outerOnUpdate
 	absence
 	asOf
+	collectUpTo
 )
+
+// fewest is the limit of CollectUpTo: so many records, and so many bytes of them.
+var fewest = join.Limit[string]{Rows: 3, Bytes: 7, Size: func(s string) int { return len(s) }}
 
 // bench is one join of strings, run by hand.
 type bench struct {
@@ -112,6 +116,10 @@ func newBench(t *testing.T, v verb, w join.Window, partitions int) *bench {
 		out = join.Outer(l, r, w, func(l, r *string) string { return pair(orNull(l), orNull(r)) })
 	case asOf:
 		out = join.AsOf(l, r, w, func(l string, r *string) string { return pair(l, orNull(r)) })
+	case collectUpTo:
+		out = join.CollectUpTo(l, r, join.Collecting[string]{Window: w, Limit: fewest}, func(l string, some join.Some[string]) string {
+			return fmt.Sprintf("%s and %d more", gather(l, some.Rows), some.More)
+		})
 	case absence:
 		out = join.Absence(l, r, w, func(l string) string { return pair(l, "null") })
 	}

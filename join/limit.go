@@ -14,7 +14,7 @@ type Limit[R any] struct {
 
 // Some are the right records of a window, up to a Limit, and how many there are beyond it.
 type Some[R any] struct {
-	// Rows are the first records of the window. Never nil; to be read, not changed.
+	// Rows are the first records of the window. Never nil; the joiner may keep and change them.
 	Rows []R
 	// More is how many records of the window are not among Rows.
 	More int
@@ -33,10 +33,9 @@ func CollectUpTo[L, R, V any](left processor.Upstream[L], right processor.Upstre
 	case limit.Bytes > 0 && limit.Size == nil:
 		report(left, right, "CollectUpTo %s: a limit in bytes needs the Size of a right record", c.Window.Name)
 	}
-	return Collect(left, right, c.Window, func(l L, rows []R) V {
-		n := limit.fits(rows)
-		return joiner(l, Some[R]{Rows: rows[:n:n], More: len(rows) - n})
-	})
+	return collectJoin(left, right, c.Window, collectVerb[L, R, V]{name: "CollectUpTo", joiner: func(l L, rights found[R]) V {
+		return joiner(l, rights.some(limit))
+	}})
 }
 
 // Collecting is what CollectUpTo does: a window and a limit.
@@ -45,20 +44,27 @@ type Collecting[R any] struct {
 	Limit  Limit[R]
 }
 
-// fits returns how many of the rows are within the limit.
-func (l Limit[R]) fits(rows []R) int {
-	n := len(rows)
-	if l.Rows > 0 {
-		n = min(n, l.Rows)
+// some takes out no more than the limit allows, and counts the rest.
+func (f found[R]) some(limit Limit[R]) Some[R] {
+	s := Some[R]{Rows: []R{}, More: f.rows.Count(f.key, f.w.Start, f.w.End)}
+	most := s.More
+	if limit.Rows > 0 {
+		most = min(most, limit.Rows)
 	}
-	if l.Bytes == 0 {
-		return n
+	if most == 0 {
+		return s
 	}
 	size := 0
-	for i := range n {
-		if size += l.Size(rows[i]); size > l.Bytes {
-			return i
+	for _, r := range f.rows.Range(f.key, f.w.Start, f.w.End) {
+		if limit.Bytes > 0 {
+			if size += limit.Size(r); size > limit.Bytes {
+				break
+			}
+		}
+		if s.Rows = append(s.Rows, r); len(s.Rows) == most {
+			break
 		}
 	}
-	return n
+	s.More -= len(s.Rows)
+	return s
 }

@@ -83,6 +83,15 @@ func (m rules) collect(p *part, l event) {
 		m.emit(p, l, pair(l.value, append([]string{"null"}, values...)[len(values)]), l.time)
 		return
 	}
+	if m.verb == collectUpTo {
+		n, size := 0, 0
+		for n < min(len(values), fewest.Rows) && size+len(values[n]) <= fewest.Bytes {
+			size += len(values[n])
+			n++
+		}
+		m.emit(p, l, fmt.Sprintf("%s and %d more", gather(l.value, values[:n]), len(values)-n), l.time)
+		return
+	}
 	m.emit(p, l, gather(l.value, values), l.time)
 }
 
@@ -97,7 +106,7 @@ func (m rules) advance(p *part, now int) {
 	})
 	for _, l := range due {
 		p.closed[l.value] = true
-		if m.verb == collectOnClose || m.verb == asOf {
+		if m.verb == collectOnClose || m.verb == collectUpTo || m.verb == asOf {
 			m.collect(p, l)
 		}
 	}
@@ -268,6 +277,7 @@ func testModel(t *testing.T, v verb) {
 func TestInnerEqualsItsModel(t *testing.T)           { testModel(t, inner) }
 func TestCollectOnCloseEqualsItsModel(t *testing.T)  { testModel(t, collectOnClose) }
 func TestCollectOnUpdateEqualsItsModel(t *testing.T) { testModel(t, collectOnUpdate) }
+func TestCollectUpToEqualsItsModel(t *testing.T)     { testModel(t, collectUpTo) }
 func TestLeftOnCloseEqualsItsModel(t *testing.T)     { testModel(t, leftOnClose) }
 func TestLeftOnUpdateEqualsItsModel(t *testing.T)    { testModel(t, leftOnUpdate) }
 func TestOuterOnCloseEqualsItsModel(t *testing.T)    { testModel(t, outerOnClose) }

@@ -58,6 +58,19 @@ func isZero[V any](in processor.Upstream[V]) bool {
 	return in == nil || in.AsStream() == (processor.Stream[V]{})
 }
 
+// present reports whether there is anything to join, and tells Build of a side that is missing.
+func present[L, R any](left processor.Upstream[L], right processor.Upstream[R], verb, name string) bool {
+	switch {
+	case isZero(left) && isZero(right):
+		return false
+	case isZero(left):
+		report(left, right, "%s %s: the left side is a zero Stream or Table: start it with processor.From or TableFrom", verb, name)
+	case isZero(right):
+		report(left, right, "%s %s: the right side is a zero Stream or Table: start it with processor.From or TableFrom", verb, name)
+	}
+	return true
+}
+
 // report tells Build of a mistake, through whichever of the two streams belongs to a topology.
 func report[L, R any](left processor.Upstream[L], right processor.Upstream[R], format string, args ...any) {
 	if isZero(left) {

@@ -45,14 +45,8 @@ const longest = time.Duration(math.MaxInt64 / 8)
 // check returns the bounds of w. What is wrong with it, or with the streams, is reported to their topology; ok is false if
 // there is none.
 func check[L, R any](left processor.Upstream[L], right processor.Upstream[R], w Window, verb string) (b bounds, ok bool) {
-	if isZero(left) && isZero(right) {
+	if !present(left, right, verb, w.Name) {
 		return bounds{}, false
-	}
-	if isZero(left) {
-		report(left, right, "%s %s: the left stream is a zero Stream: start it with processor.From", verb, w.Name)
-	}
-	if isZero(right) {
-		report(left, right, "%s %s: the right stream is a zero Stream: start it with processor.From", verb, w.Name)
 	}
 	if w.Emit != OnClose && w.Emit != OnUpdate {
 		report(left, right, "%s %s: Emit must be OnClose or OnUpdate, got %d", verb, w.Name, w.Emit)

@@ -36,7 +36,8 @@ const (
 // session: its end); with windows, the window. Results that a record has made have its headers, those of OnClose have none.
 type Aggregated[V, A any] struct {
 	Stream[A]
-	updates Stream[update[V, A]]
+	updates  Stream[update[V, A]]
+	windowed bool
 }
 
 // Late returns the records that came when every window that holds them had closed. They were not added. A topology that does not ask

@@ -30,6 +30,7 @@ type App struct {
 	topology *Topology
 	cfg      Config
 	owner    string
+	globals  map[string]any // by topic; set by Run
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.
@@ -50,12 +51,15 @@ func NewApp(client *stream.Client, t *Topology, cfg Config) *App {
 // without it, and its goroutine ends when it does. Whatever ends it, a new Run goes on where the last commit was, as if nothing had
 // happened.
 func (a *App) Run(ctx context.Context) error {
-	if err := a.createTopics(ctx); err != nil {
+	globals, err := a.prepare(ctx)
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // asked to stop before it had begun
 		}
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}
+	defer globals.close()
+	a.globals = globals.rows
 	runners := a.runners()
 	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed.
 	commits, giveUp := context.WithCancel(context.WithoutCancel(ctx))
@@ -69,6 +73,7 @@ func (a *App) Run(ctx context.Context) error {
 			return err
 		})
 	}
+	g.start(nil, func() error { return globals.watch(ctx) })
 	if a.cfg.Bounded {
 		g.start(nil, func() error {
 			err := drain(ctx, runners)
@@ -83,6 +88,14 @@ func (a *App) Run(ctx context.Context) error {
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}
 	return nil
+}
+
+// prepare makes the topics and fills the global tables.
+func (a *App) prepare(ctx context.Context) (*globals, error) {
+	if err := a.createTopics(ctx); err != nil {
+		return nil, err
+	}
+	return a.openGlobals(ctx)
 }
 
 // createTopics makes every topic of the topology that does not exist yet.
@@ -103,12 +116,15 @@ func (a *App) createTopics(ctx context.Context) error {
 // topics lists all topics that the topology reads or writes; some more than once.
 func (t *Topology) topics() []stream.TopicSpec {
 	var specs []stream.TopicSpec
+	for _, v := range t.globals {
+		specs = append(specs, v.topic)
+	}
 	for _, sub := range t.subs {
 		for _, in := range sub.plan.Inputs {
 			specs = append(specs, in.Topic)
 		}
 		for _, out := range sub.plan.Sinks {
-			if out.Topic.Name == t.deadLetters.Name && !t.sendsDeadLetters() {
+			if out.External || out.Topic.Name == t.deadLetters.Name && !t.sendsDeadLetters() {
 				continue
 			}
 			specs = append(specs, out.Topic)

@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -127,6 +128,8 @@ const (
 	kindProcess     kind = "process"
 	kindSink        kind = "sink"
 	kindRepartition kind = "repartition"
+	kindDeliver     kind = "deliver"
+	kindGlobal      kind = "global-table"
 )
 
 // vertex is one operator without its types: what the topology's shape is made of.
@@ -136,6 +139,7 @@ type vertex struct {
 	at      string // file and line of the call
 	parents []*vertex
 	stores  []string
+	globals []*vertex // the global tables that it looks up
 
 	composed  bool    // made by a package that builds on this one, on behalf of one call
 	policy    *policy // nil until Build: the topology's
@@ -149,6 +153,10 @@ type vertex struct {
 	root  *vertex // disjoint sets while Build looks for sub-topologies
 	rank  int     // index of the input (sources) or the sink in its sub-topology
 	bind  func(w *wiring)
+	// deliver: hands a batch over
+	send func(context.Context, []stream.Outgoing) error
+	// global tables: makes an empty one
+	global func() Global
 }
 
 func (b *Builder) add(v *vertex) *vertex {

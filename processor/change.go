@@ -4,7 +4,7 @@ package processor
 // two is set.
 type Change[V any] struct {
 	// Old is the value until now; nil when there was none.
-	Old *V
+	Old *V `json:"old,omitzero"`
 	// New is the value from now on; nil when there is none any more: a deleted row, a session that was merged into another.
-	New *V
+	New *V `json:"new,omitzero"`
 }

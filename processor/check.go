@@ -22,15 +22,15 @@ func (b *Builder) checkNames() {
 	for _, v := range b.vertices {
 		var id string
 		switch v.kind {
-		case kindSource:
+		case kindSource, kindGlobal:
 			id = "topic " + v.topic.Name
-		case kindProcess, kindKeyBy:
+		case kindProcess, kindKeyBy, kindDeliver:
 			id = "operator " + v.name
 		default:
 			continue
 		}
 		if first, ok := taken[id]; ok {
-			if v.kind == kindSource {
+			if v.kind == kindSource || v.kind == kindGlobal {
 				b.mistake(v.at, "topic %q is read already at %s: use that stream twice", v.topic.Name, first.at)
 			} else {
 				b.mistake(v.at, "the name %q is taken already at %s: state is kept under it, so it must be unique", v.name, first.at)

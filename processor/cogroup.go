@@ -47,6 +47,9 @@ func (c CoGrouped[A]) Late() Stream[any] {
 // Changes returns every result together with the one that it replaces: see Aggregated.Changes.
 func (c CoGrouped[A]) Changes() Stream[Change[A]] { return c.all.Changes() }
 
+// Table returns the table of the latest aggregate of each key: see Aggregated.Table.
+func (c CoGrouped[A]) Table() Table[A] { return c.all.Table() }
+
 // CoGroup makes one aggregate of several streams of different types: Aggregate, where each input has an Add of its own.
 //
 //	baskets := processor.CoGroup(processor.CoGrouping[Basket]{Name: "baskets", Init: newBasket},

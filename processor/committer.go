@@ -32,6 +32,7 @@ type committer struct {
 	partition int
 	inputs    []engine.Input
 	internal  map[string]bool // the repartition topics among the sinks
+	external  map[string]*deliverer
 	log       *zap.Logger
 
 	heard     time.Time // when the journal last confirmed that it is ours
@@ -89,14 +90,56 @@ func (c *committer) commit(ctx context.Context, j job) result {
 	return result{number: j.commit.Number, seq: entry.Seq}
 }
 
-// deliver publishes an outbox, after making sure that the task is still ours.
+// deliver publishes an outbox, and hands over what is for no topic.
 func (c *committer) deliver(ctx context.Context, outbox []stream.Outgoing) error {
+	outbox, parcels := c.sort(outbox)
+	if err := c.publish(ctx, outbox); err != nil {
+		return err
+	}
+	for name, batch := range parcels {
+		if err := c.verify(ctx); err != nil {
+			return err
+		}
+		if err := c.external[name].deliver(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sort takes out what is for no topic.
+func (c *committer) sort(outbox []stream.Outgoing) (topics []stream.Outgoing, parcels map[string][]stream.Outgoing) {
+	if len(c.external) == 0 {
+		return outbox, nil
+	}
+	parcels = make(map[string][]stream.Outgoing)
+	for _, o := range outbox {
+		if c.external[o.Topic.Name] == nil {
+			topics = append(topics, o)
+		} else {
+			parcels[o.Topic.Name] = append(parcels[o.Topic.Name], o)
+		}
+	}
+	return topics, parcels
+}
+
+// verify makes sure that the task is still ours, unless that is known.
+func (c *committer) verify(ctx context.Context) error {
+	if time.Since(c.heard) <= lease {
+		return nil
+	}
+	if err := c.journal.Verify(ctx); err != nil {
+		return err
+	}
+	c.heard = time.Now()
+	return nil
+}
+
+// publish publishes an outbox, after making sure that the task is still ours.
+func (c *committer) publish(ctx context.Context, outbox []stream.Outgoing) error {
 	for len(outbox) > 0 {
-		if time.Since(c.heard) > lease {
-			if err := c.journal.Verify(ctx); err != nil {
-				return err
-			}
-			c.heard = time.Now()
+		if err := c.verify(ctx); err != nil {
+			return err
 		}
 		n := min(len(outbox), deliveryChunk)
 		if err := c.client.Publish(ctx, outbox[:n]); err != nil {
@@ -128,7 +171,7 @@ func (c *committer) redeliver(ctx context.Context, u engine.Undelivered, stored 
 func (c *committer) shortestWindow(outbox []stream.Outgoing) time.Duration {
 	window := time.Duration(math.MaxInt64)
 	for i := range outbox {
-		if !c.internal[outbox[i].Topic.Name] {
+		if name := outbox[i].Topic.Name; !c.internal[name] && c.external[name] == nil {
 			window = min(window, outbox[i].Topic.DuplicateWindow)
 		}
 	}
@@ -151,7 +194,7 @@ func (c *committer) missing(ctx context.Context, outbox []stream.Outgoing, since
 	var missing []stream.Outgoing
 	for i := len(outbox) - 1; i >= 0; i-- {
 		o := outbox[i]
-		if c.internal[o.Topic.Name] {
+		if c.internal[o.Topic.Name] || c.external[o.Topic.Name] != nil { // they know what they have had
 			missing = append(missing, o)
 			continue
 		}

@@ -22,6 +22,9 @@ func (t *Topology) String() string {
 			s.WriteByte('\n')
 		}
 	}
+	for _, g := range t.globals {
+		fmt.Fprintf(&s, "  %s, %d partitions, in every instance\n", g.label(), g.topic.Partitions)
+	}
 	if t.policy != (policy{}) {
 		fmt.Fprintf(&s, "  on failure: %s\n", t.policy)
 	}
@@ -39,6 +42,9 @@ func (v *vertex) describe() string {
 	case kindProcess:
 		if len(v.stores) > 0 {
 			text += " (stores " + strings.Join(v.stores, ", ") + ")"
+		}
+		for _, g := range v.globals {
+			text += " (looks up " + g.label() + ")"
 		}
 	}
 	if v.ownPolicy {
@@ -102,6 +108,9 @@ func (m *mermaid) subTopology(id string, sub *subTopology) {
 		}
 		for _, p := range v.parents {
 			m.edge(nodes[p], nodes[v])
+		}
+		for _, g := range v.globals {
+			m.edges = append(m.edges, m.topic(g.topic.Name)+" -. rows .-> "+nodes[v])
 		}
 	}
 	m.line(`  subgraph %s["%s, %d partitions"]`, id, mermaidText(sub.name), sub.partitions)

@@ -11,7 +11,8 @@
 // # The one rule of the DSL
 //
 // An operation that keeps the type of its stream is a method (Filter, Peek, Branch, Merge, To); one that changes it is a function
-// (Map, MapRecord, FlatMap, KeyBy, Aggregate, Reduce, Count, CoGroup, Process; Union is Merge for results that have a stream inside).
+// (Map, MapRecord, FlatMap, KeyBy, Aggregate, Reduce, Count, CoGroup, ToTable, Process; Union is Merge for results that have a stream
+// inside).
 // Map changes values and never keys; KeyBy changes keys and never values, so that a repartition topic shows at one word. Whatever keeps
 // state or makes a topic has a written name, unique in the topology.
 //
@@ -28,6 +29,17 @@
 // A window has closed when stream time has reached its end plus grace; a record that all its windows have closed for is late, goes to
 // Late, and changes nothing. OnUpdate emits each new result at once; OnClose emits one result per key and window, when it has
 // closed. An input that falls silent keeps its last windows open, unless Builder.CloseOnIdle lets stream time follow the clock.
+//
+// # Tables
+//
+// A Table is a flow of updates: TableFrom a compacted topic, ToTable of a stream, Aggregated.Table of an aggregate. A tombstone, a
+// record without data, deletes a row. Filter and MapTable make tables of it, GroupBy and an aggregation make totals over it, Stream and
+// Changes make streams, To writes it to a topic. A GlobalTable is whole in every instance. Package join joins them.
+//
+// # Stores
+//
+// Process has named, typed stores: KeyValueStore, ExpiringStore (values with a time to live), WindowStore, SessionStore,
+// VersionedStore (what was, as of a time).
 //
 // # Failures
 //
@@ -60,6 +72,7 @@
 //   - Timers fire in order of time, operator and key, before the record that moved stream time past them is processed, and with
 //     stream time set to their own time.
 //   - Records of one key keep their order from a topic, through operators and repartition topics, to a topic.
+//   - What is no topic (Stream.Deliver) is handed over at least once, after the commit, each record with a token that names it.
 //   - A crash loses nothing that was stored and delivers nothing twice; what had not been committed is processed again.
 //
 // # Caveats

@@ -29,39 +29,45 @@ func checkTime(t time.Time) (int64, error) {
 	return t.UnixNano(), nil
 }
 
-// bindTopic connects a source of a user's topic to its input.
-func bindTopic[V any](w *wiring, n *node[V], topic stream.Topic[V]) {
+// bindTopic connects a source of a user's topic to its input. of makes what flows of a value, or of a tombstone.
+func bindTopic[V, N any](w *wiring, n *node[N], topic stream.Topic[V], of func(value V, deleted bool) (N, error)) {
 	next := n.wire(w)
 	codec := topic.Codec
 	if codec == nil {
 		codec = stream.JSON[V]()
 	}
 	op := n.operator(w)
-	var slot Record[V] // the head of the input, until it is its turn
+	var slot Record[N] // the head of the input, until it is its turn
+	untimed := topic
+	untimed.Time = nil // there is no value that would say when it was deleted
 	decode := func(raw *engine.Raw) (ts int64, err error) {
-		if len(raw.Data) == 0 {
-			return 0, errTombstone
-		}
-		value, err := codec.Decode(raw.Data)
-		if err != nil {
+		var value V
+		timed, deleted := &topic, len(raw.Data) == 0
+		if deleted {
+			timed = &untimed
+		} else if value, err = codec.Decode(raw.Data); err != nil {
 			return 0, fmt.Errorf("decode the value: %w", err)
 		}
-		at, err := topic.EventTime(value, raw.Headers, raw.Stored)
+		flows, err := of(value, deleted)
+		if err != nil {
+			return 0, err
+		}
+		at, err := timed.EventTime(value, raw.Headers, raw.Stored)
 		if err != nil {
 			return 0, err
 		}
 		if ts, err = checkTime(at); err != nil {
 			return 0, err
 		}
-		slot = Record[V]{Key: raw.Key, Value: value, Time: at, Headers: userHeaders(raw.Headers)}
+		slot = Record[N]{Key: raw.Key, Value: flows, Time: at, Headers: userHeaders(raw.Headers)}
 		return ts, nil
 	}
-	w.task.Bind(n.rank, source(op, decode, func() { next(&slot) }))
+	w.task.Bind(n.rank, engineSource(op, decode, func() { next(&slot) }))
 }
 
-// source is what the engine has of a source: decoding is a call like those of other operators, since codec and event time are the
+// engineSource is what the engine has of a source: decoding is a call like those of other operators, since codec and event time are the
 // user's.
-func source(op *operator, decode func(*engine.Raw) (int64, error), process func()) engine.Source {
+func engineSource(op *operator, decode func(*engine.Raw) (int64, error), process func()) engine.Source {
 	tries := 0
 	return engine.Source{
 		Decode: func(raw *engine.Raw) (ts int64, err error) {
@@ -115,31 +121,31 @@ func bindRepartition[V any](w *wiring, n *node[V], codec stream.Codec[V]) {
 		}
 		return raw.Time, nil
 	}
-	w.task.Bind(n.rank, source(n.operator(w), decode, func() { next(&slot) }))
+	w.task.Bind(n.rank, engineSource(n.operator(w), decode, func() { next(&slot) }))
 }
 
-// sinkTo returns the function that writes records to a topic.
-func sinkTo[V any](w *wiring, v *vertex, topic stream.Topic[V]) func(*Record[V]) {
+// sinkTo returns the function that writes records to a topic. write encodes what flows; no bytes are a tombstone.
+func sinkTo[V, N any](w *wiring, v *vertex, topic stream.Topic[V], write func(stream.Codec[V], N) ([]byte, error)) func(*Record[N]) {
 	op := v.operator(w)
 	codec := topic.Codec
 	if codec == nil {
 		codec = stream.JSON[V]()
 	}
-	encode := func(value V) ([]byte, error) {
-		data, err := codec.Encode(value)
+	encode := func(value N) ([]byte, error) {
+		data, err := write(codec, value)
 		if err != nil {
 			return nil, fmt.Errorf("encode the value: %w", err)
 		}
 		return data, nil
 	}
 	spec := topic.Spec()
-	return func(r *Record[V]) {
+	return func(r *Record[N]) {
 		data, ok := guard(op, encode, r.Value)
 		if !ok {
 			return
 		}
 		headers := r.Headers
-		if topic.Time == nil {
+		if topic.Time == nil || len(data) == 0 { // a tombstone has no value that would say its time
 			headers = headers.Clone()
 			if headers == nil {
 				headers = make(stream.Headers, 1)

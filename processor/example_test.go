@@ -90,3 +90,38 @@ func Example_pageViewSessions() {
 	// ann [home shoes basket] 35m0s
 	// ann [home] 0s
 }
+
+// Scan says where a parcel has been seen.
+type Scan struct {
+	Place string    `json:"place"`
+	At    time.Time `json:"at"`
+}
+
+// Parcel positions: where each parcel is, as a table. The latest scan by its own time counts, however late it comes in, and a parcel that
+// has been delivered has no position any more.
+func Example_parcelPositions() {
+	scans := stream.Topic[Scan]{Name: "scans", Time: func(s Scan) time.Time { return s.At }}
+	positions := stream.Topic[string]{Name: "positions", Compact: true}
+
+	b := processor.NewBuilder("parcels")
+	latest := processor.ToTable(processor.From(b, scans), "scanned").ByTime("latest", 24*time.Hour)
+	underway := latest.Filter(func(s Scan) bool { return s.Place != "delivered" })
+	processor.MapTable(underway, func(s Scan) string { return s.Place }).To(positions)
+
+	world := newWorld()
+	defer world.end()
+	nine := time.Date(2026, 1, 1, 9, 0, 0, 0, time.UTC)
+	send(world, scans,
+		say("p1", Scan{"Bern", nine.Add(time.Hour)}),
+		say("p2", Scan{"Rome", nine}),
+		say("p1", Scan{"Basel", nine}), // from a scanner that was offline
+		say("p2", Scan{"delivered", nine.Add(2 * time.Hour)}),
+	)
+	world.run(b)
+	for _, r := range read(world, positions) {
+		fmt.Printf("%s %q deleted: %v\n", r.Key, r.Value, r.Tombstone)
+	}
+	// Output:
+	// p1 "Bern" deleted: false
+	// p2 "" deleted: true
+}

@@ -42,7 +42,7 @@ func fold[V, A any](in Upstream[V], f folding[V, A]) Aggregated[V, A] {
 		case noWindows:
 			return unwindowed[V, A]{f, c, KeyValueStore[aggregate[A]](c, "aggregates")}.handler()
 		case session:
-			return sessions[V, A]{f, c, WindowStore[sessionRow[A]](c, "sessions", f.windows.size+f.grace+1)}.handler()
+			return sessions[V, A]{f, c, SessionStore[A](c, "sessions", f.windows.size+f.grace+1)}.handler()
 		case sliding:
 			return newSlides(f, c).handler()
 		default:
@@ -52,7 +52,7 @@ func fold[V, A any](in Upstream[V], f folding[V, A]) Aggregated[V, A] {
 	changed := updates.Filter(func(u update[V, A]) bool { return u.hasNew })
 	results := Map(changed, func(u update[V, A]) A { return u.new })
 	changed.n.composed, results.n.composed = true, true // who takes only the Changes has not forgotten them
-	return Aggregated[V, A]{Stream: results, updates: updates}
+	return Aggregated[V, A]{Stream: results, updates: updates, windowed: f.windows.kind != noWindows}
 }
 
 func (f folding[V, A]) check(in Upstream[V]) {

@@ -30,23 +30,23 @@ type group struct {
 	timeout time.Duration
 	ended   chan ending
 	running map[*runner]bool
-	drains  int
+	others  int
 }
 
-// ending is the end of a goroutine: of a task, or of drain.
+// ending is the end of a goroutine: of a task, or of what goes on beside them.
 type ending struct {
-	r   *runner // nil: drain
+	r   *runner // nil: no task
 	err error
 }
 
 func newGroup(runners []*runner, timeout time.Duration) *group {
-	return &group{timeout: timeout, ended: make(chan ending, len(runners)+1), running: make(map[*runner]bool, len(runners))}
+	return &group{timeout: timeout, ended: make(chan ending, len(runners)+2), running: make(map[*runner]bool, len(runners))}
 }
 
 // start calls f in a goroutine of its own.
 func (g *group) start(r *runner, f func() error) {
 	if r == nil {
-		g.drains++
+		g.others++
 	} else {
 		g.running[r] = true
 	}
@@ -59,11 +59,11 @@ func (g *group) wait(ctx context.Context, cancel context.CancelCauseFunc) error 
 	var look <-chan time.Time
 	var asked time.Time
 	stop := ctx.Done()
-	for len(g.running) > 0 || g.drains > 0 {
+	for len(g.running) > 0 || g.others > 0 {
 		select {
 		case e := <-g.ended:
 			if e.r == nil {
-				g.drains--
+				g.others--
 			}
 			delete(g.running, e.r)
 			if e.err != nil {

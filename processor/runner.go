@@ -117,6 +117,7 @@ func (r *runner) attach(ctx context.Context) {
 				return true
 			}
 		},
+		Globals: r.app.globals,
 		Skipped: func(f engine.Failure) { r.log.Warn("a record was skipped", failureFields(f)...) },
 	})
 }
@@ -154,11 +155,16 @@ func (r *runner) takeOver(ctx context.Context) (*committer, error) {
 	}
 	c := &committer{
 		client: r.app.client, journal: journal, group: r.app.topology.app, partition: r.task.Partition(),
-		inputs: r.sub.plan.Inputs, internal: make(map[string]bool), log: r.log,
+		inputs: r.sub.plan.Inputs, internal: make(map[string]bool), external: make(map[string]*deliverer), log: r.log,
 	}
 	for _, sink := range r.sub.plan.Sinks {
 		if sink.Internal {
 			c.internal[sink.Topic.Name] = true
+		}
+	}
+	for _, v := range r.sub.vertices {
+		if v.kind == kindDeliver {
+			c.external[externalTopic(v.name)] = &deliverer{vertex: v, client: c.client, letters: r.app.topology.deadLetters, log: r.log}
 		}
 	}
 	fence, err := r.task.Commit(r.app.owner, true)

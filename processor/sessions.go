@@ -2,17 +2,11 @@ package processor
 
 import "time"
 
-// sessionRow is what is kept of a session, at the time of its end.
-type sessionRow[A any] struct {
-	Start int64 `json:"s"` // in nanoseconds
-	Value A     `json:"v"`
-}
-
 // sessions keeps the sessions of each key. They never overlap.
 type sessions[V, A any] struct {
 	folding[V, A]
 	c    *Context[update[V, A]]
-	rows *Windowed[sessionRow[A]]
+	rows *Sessions[A]
 }
 
 func (s sessions[V, A]) handler() Handler[V] {
@@ -28,11 +22,9 @@ func (s sessions[V, A]) closes(end int64) int64 { return end + int64(s.windows.s
 
 // found is a session in the store.
 type found[A any] struct {
-	id  RowID
-	row sessionRow[A]
+	span
+	value A
 }
-
-func (f found[A]) end() int64 { return f.id.At.UnixNano() }
 
 func (s sessions[V, A]) record(r Record[V]) error {
 	if r.Key == "" {
@@ -42,7 +34,7 @@ func (s sessions[V, A]) record(r Record[V]) error {
 	near := s.fitting(at, s.near(r.Key, at))
 	merged := span{at, at}
 	for _, f := range near {
-		merged = span{min(merged.start, f.row.Start), max(merged.end, f.end())}
+		merged = span{min(merged.start, f.start), max(merged.end, f.end)}
 	}
 	if s.closes(merged.end) < s.c.StreamTime().UnixNano() { // rule 15: after merging
 		emitLate(s.c, &r)
@@ -55,12 +47,10 @@ func (s sessions[V, A]) record(r Record[V]) error {
 func (s sessions[V, A]) near(key string, at int64) []found[A] {
 	var near []found[A]
 	gap, now := s.windows.size, s.c.StreamTime().UnixNano()
-	for id, row := range s.rows.Range(key, fromNanos(at).Add(-gap), maxEventTime) {
-		if row.Start > at+int64(gap) {
-			break
-		}
-		if s.closes(id.At.UnixNano()) >= now {
-			near = append(near, found[A]{id, row})
+	when := fromNanos(at)
+	for w, value := range s.rows.Find(key, when.Add(-gap), when.Add(gap)) {
+		if f := (found[A]{span{w.Start.UnixNano(), w.End.UnixNano()}, value}); s.closes(f.end) >= now {
+			near = append(near, f)
 		}
 	}
 	return near
@@ -70,7 +60,7 @@ func (s sessions[V, A]) near(key string, at int64) []found[A] {
 func (s sessions[V, A]) fitting(at int64, near []found[A]) []found[A] {
 	limit := int64(s.windows.maxLength)
 	fits := func(some []found[A]) bool {
-		return limit == 0 || len(some) == 0 || max(at, some[len(some)-1].end())-min(at, some[0].row.Start) <= limit
+		return limit == 0 || len(some) == 0 || max(at, some[len(some)-1].end)-min(at, some[0].start) <= limit
 	}
 	if fits(near) {
 		return near
@@ -91,27 +81,23 @@ func (s sessions[V, A]) grow(r *Record[V], near []found[A], merged span) error {
 		}
 	}
 	var agg, old A
-	same := len(near) == 1 && near[0].end() == merged.end && near[0].row.Start == merged.start
+	same := len(near) == 1 && near[0].span == merged
 	for i, f := range near {
-		agg = s.merge(agg, i > 0, f.row.Value)
+		agg = s.merge(agg, i > 0, f.value)
 		if s.emit == OnUpdate && !(same && merged.start == merged.end) {
-			s.forward(r, span{f.row.Start, f.end()}, update[V, A]{old: f.row.Value, hadOld: true})
+			s.forward(r, f.span, update[V, A]{old: f.value, hadOld: true})
 		}
 	}
 	if same {
-		old = near[0].row.Value
+		old = near[0].value
 	}
 	agg = s.add(agg, len(near) > 0, r.Value)
-	row := sessionRow[A]{Start: merged.start, Value: agg}
-	switch {
-	case same:
-		s.rows.Set(near[0].id, row)
-	default:
+	if !same {
 		for _, f := range near {
-			s.remove(r.Key, f, merged)
+			s.remove(r.Key, f.span, merged)
 		}
-		s.rows.Add(r.Key, fromNanos(merged.end), row)
 	}
+	s.rows.Put(r.Key, fromNanos(merged.start), fromNanos(merged.end), agg)
 	if s.emit == OnUpdate {
 		u := update[V, A]{new: agg, hasNew: true}
 		if same && merged.start == merged.end {
@@ -123,10 +109,10 @@ func (s sessions[V, A]) grow(r *Record[V], near []found[A], merged span) error {
 }
 
 // remove takes a session out that has become part of merged.
-func (s sessions[V, A]) remove(key string, f found[A], merged span) {
-	s.rows.Remove(f.id)
-	if s.emit == OnClose && f.end() != merged.end {
-		s.c.Cancel(key, fromNanos(s.closes(f.end())+1))
+func (s sessions[V, A]) remove(key string, old, merged span) {
+	s.rows.Remove(key, fromNanos(old.start), fromNanos(old.end))
+	if s.emit == OnClose && old.end != merged.end {
+		s.c.Cancel(key, fromNanos(s.closes(old.end)+1))
 	}
 }
 
@@ -141,11 +127,12 @@ func (s sessions[V, A]) window(w span) Window {
 
 func (s sessions[V, A]) close(t Timer) error {
 	end := t.At.Add(-(s.windows.size + s.grace + 1*time.Nanosecond))
-	for id, row := range s.rows.Range(t.Key, end, end) {
-		w := span{row.Start, id.At.UnixNano()}
-		s.c.Forward(Record[update[V, A]]{
-			Key: t.Key, Time: id.At, Window: s.window(w), Value: update[V, A]{new: row.Value, hasNew: true},
-		})
+	for w, value := range s.rows.Find(t.Key, end, end) {
+		if w.End.Equal(end) { // one that is open still may start now
+			s.c.Forward(Record[update[V, A]]{
+				Key: t.Key, Time: end, Window: s.window(span{w.Start.UnixNano(), end.UnixNano()}), Value: update[V, A]{new: value, hasNew: true},
+			})
+		}
 	}
 	return nil
 }

@@ -26,6 +26,18 @@ func KeyValueStore[V, Out any](c *Context[Out], name string) *KeyValue[V] {
 	return &KeyValue[V]{engine.NewKeyValue(c.w.task, c.declare(name), storeCodec[V]{})}
 }
 
+// ExpiringStore makes a KeyValue store whose values have a time to live: a value is gone once stream time has passed the stream time
+// of its last Put by more than ttl. Reading does not keep it alive. Nothing is called when a value goes; where something is to happen
+// then, set a timer. Len counts, beside the live values, up to a sixteenth of ttl of those that are gone. A ttl may be changed: values
+// that are there are measured by the new one, and those of a store that had none begin to age when the app starts.
+func ExpiringStore[V, Out any](c *Context[Out], name string, ttl time.Duration) *KeyValue[V] {
+	full := c.declare(name)
+	if ttl <= 0 && c.w.probe != nil {
+		c.w.probe.mistake(callSite(), "ExpiringStore %s: the time to live must be more than zero, got %v", full, ttl)
+	}
+	return &KeyValue[V]{engine.NewExpiring(c.w.task, full, max(int64(ttl), 1), storeCodec[V]{})}
+}
+
 // storeCodec is JSON that takes text as it comes: what strangers have sent must not keep a task from committing.
 type storeCodec[V any] struct{}
 
@@ -70,8 +82,9 @@ func (s *KeyValue[V]) Len() int { return s.s.Len() }
 func (s *KeyValue[V]) All() iter.Seq2[string, V] { return s.s.All() }
 
 // Windowed is a store of rows per key and event time. Rows with the same key and time are all kept, in the order in which they
-// came. Rows are dropped once stream time has passed their time by more than the retention. What is said of KeyValue holds
-// here too.
+// came. Rows are dropped once stream time has passed their time by more than the retention. To find a row takes a time that grows
+// with the logarithm of the number of rows of its key, also where rows come out of order; dropping one costs the same however
+// many there are. What is said of KeyValue holds here too.
 type Windowed[V any] struct {
 	s *engine.Window[V]
 }
@@ -122,10 +135,19 @@ func (s *Windowed[V]) Range(key string, from, to time.Time) iter.Seq2[RowID, V] 
 	}
 }
 
-// Rows returns the values that Range yields as one slice and does not copy them: it costs O(log n) however many there are.
-// The slice keeps its content when the store changes; its elements must not be changed.
+// Rows returns the values that Range yields as one slice, which is the caller's; nil if there are none.
 func (s *Windowed[V]) Rows(key string, from, to time.Time) []V {
 	return s.s.Rows(key, clampNanos(from), clampNanos(to))
+}
+
+// Count returns how many rows Range yields, without visiting them.
+func (s *Windowed[V]) Count(key string, from, to time.Time) int {
+	return s.s.Count(key, clampNanos(from), clampNanos(to))
+}
+
+// Last returns the value that Range yields last, without visiting the others; ok is false if there is none.
+func (s *Windowed[V]) Last(key string, from, to time.Time) (value V, ok bool) {
+	return s.s.Last(key, clampNanos(from), clampNanos(to))
 }
 
 // Len returns the number of rows in memory.

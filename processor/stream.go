@@ -88,14 +88,24 @@ func derive[V any](b *Builder, k kind, name, at string, parents ...*vertex) Stre
 // A record that cannot be decoded, a tombstone (no bytes at all) and an event time before 1970 or after 2262 are failed
 // records: see FailurePolicy.
 func From[V any](b *Builder, topic stream.Topic[V]) Stream[V] {
+	return source(b, "From", topic, func(value V, deleted bool) (V, error) {
+		if deleted {
+			return value, errTombstone
+		}
+		return value, nil
+	})
+}
+
+// source adds a source of which flows what of makes of values and tombstones.
+func source[V, N any](b *Builder, verb string, topic stream.Topic[V], of func(value V, deleted bool) (N, error)) Stream[N] {
 	at := callSite()
-	s := derive[V](b, kindSource, topic.Name, at)
+	s := derive[N](b, kindSource, topic.Name, at)
 	s.n.topic, s.n.timed = topic.Spec(), topic.Time != nil
 	if err := s.n.topic.Validate(); err != nil {
-		b.mistake(at, "From: %v", err)
+		b.mistake(at, "%s: %v", verb, err)
 	}
 	node := s.n
-	node.bind = func(w *wiring) { bindTopic(w, node, topic) }
+	node.bind = func(w *wiring) { bindTopic(w, node, topic, of) }
 	return s
 }
 
@@ -214,6 +224,11 @@ func (s Stream[V]) Merge(others ...Stream[V]) Stream[V] {
 // To writes the records to a topic, in partitions by their key. Every record has an identity there, so that what a crash
 // makes the app send again is stored once. A topic whose Time is nil gets the event time in a header.
 func (s Stream[V]) To(topic stream.Topic[V]) Sink {
+	return sink(s, topic, stream.Codec[V].Encode)
+}
+
+// sink adds a sink to which write encodes what flows.
+func sink[V, N any](s Stream[N], topic stream.Topic[V], write func(stream.Codec[V], N) ([]byte, error)) Sink {
 	if s.n == nil {
 		return Sink{}
 	}
@@ -222,6 +237,6 @@ func (s Stream[V]) To(topic stream.Topic[V]) Sink {
 	if err := v.topic.Validate(); err != nil {
 		s.b.mistake(at, "To: %v", err)
 	}
-	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[V]) { return sinkTo(w, v, topic) })
+	s.n.takers = append(s.n.takers, func(w *wiring) func(*Record[N]) { return sinkTo(w, v, topic, write) })
 	return Sink{b: s.b, v: v}
 }

@@ -15,6 +15,7 @@ import (
 type Topology struct {
 	app         string
 	subs        []*subTopology
+	globals     []*vertex
 	deadLetters stream.TopicSpec
 	policy      policy
 	closeOnIdle time.Duration
@@ -35,11 +36,11 @@ type subTopology struct {
 // file and line of the call that made it.
 func (b *Builder) Build() (*Topology, error) {
 	t := &Topology{app: b.app, policy: b.policy, closeOnIdle: b.closeOnIdle, deadLetters: b.deadLetterSpec()}
-	if len(b.vertices) == 0 {
+	if !slices.ContainsFunc(b.vertices, func(v *vertex) bool { return v.kind == kindSource }) {
 		b.mistake(callSite(), "the topology reads no topic: start it with processor.From")
 	}
 	b.resolvePolicies()
-	t.subs = b.split()
+	t.subs, t.globals = b.split()
 	b.partition(t.subs)
 	b.nameSubs(t.subs)
 	b.check(t)
@@ -65,15 +66,18 @@ func (b *Builder) deadLetterSpec() stream.TopicSpec {
 	return topic.Spec()
 }
 
-// split finds the sub-topologies: the connected parts.
-func (b *Builder) split() []*subTopology {
+// split finds the sub-topologies, the connected parts, and the global tables, which belong to all of them.
+func (b *Builder) split() (subs []*subTopology, globals []*vertex) {
 	for _, v := range b.vertices { // parents come before their children
 		for _, p := range v.parents {
 			join(v, p)
 		}
 	}
-	var subs []*subTopology
 	for _, v := range b.vertices {
+		if v.kind == kindGlobal {
+			globals = append(globals, v)
+			continue
+		}
 		root := find(v)
 		if root.sub == nil {
 			root.sub = &subTopology{}
@@ -86,7 +90,7 @@ func (b *Builder) split() []*subTopology {
 			v.sub.sources = append(v.sub.sources, v)
 		}
 	}
-	return subs
+	return subs, globals
 }
 
 // find and join are the usual disjoint sets, kept in the vertices themselves.
@@ -169,8 +173,11 @@ func (t *Topology) makePlan(sub *subTopology) {
 		return rank
 	}
 	for _, v := range sub.vertices {
-		if v.kind == kindSink || v.kind == kindKeyBy {
+		switch v.kind {
+		case kindSink, kindKeyBy:
 			v.rank = sink(engine.Sink{Topic: v.topic, Internal: v.kind == kindKeyBy})
+		case kindDeliver:
+			v.rank = sink(engine.Sink{Topic: stream.TopicSpec{Name: externalTopic(v.name)}, External: true})
 		}
 	}
 	sub.topology, sub.letters = t, sink(engine.Sink{Topic: t.deadLetters})
@@ -222,13 +229,19 @@ func (t *Topology) App() string { return t.app }
 type Part struct {
 	Plan       *engine.Plan
 	Partitions int
+	External   External
 }
 
 // Parts returns the sub-topologies; it is for processortest.
 func (t *Topology) Parts() []Part {
 	parts := make([]Part, len(t.subs))
 	for i, sub := range t.subs {
-		parts[i] = Part{Plan: sub.plan, Partitions: sub.partitions}
+		parts[i] = Part{Plan: sub.plan, Partitions: sub.partitions, External: make(External)}
+		for _, v := range sub.vertices {
+			if v.kind == kindDeliver {
+				parts[i].External[externalTopic(v.name)] = v.send
+			}
+		}
 	}
 	return parts
 }

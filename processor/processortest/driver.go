@@ -1,6 +1,7 @@
 package processortest
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ type Driver struct {
 	parts  []processor.Part
 	tasks  []*task
 	topics map[string]*topic
+	global map[string]processor.Global // by topic
+	rows   map[string]any              // of global tables
 	dead   stream.Topic[[]byte]
 	now    time.Time
 	err    error
@@ -47,14 +50,20 @@ func New(tb testing.TB, t *processor.Topology) *Driver {
 	tb.Helper()
 	d := &Driver{
 		tb: tb, parts: t.Parts(), topics: make(map[string]*topic), dead: t.DeadLetterTopic(),
-		now: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC),
+		now: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), global: make(map[string]processor.Global), rows: make(map[string]any),
+	}
+	for _, g := range t.Globals() {
+		d.topic(g.Topic)
+		d.global[g.Topic.Name], d.rows[g.Topic.Name] = g, g.Rows
 	}
 	for _, part := range d.parts {
 		for _, in := range part.Plan.Inputs {
 			d.topic(in.Topic)
 		}
 		for _, out := range part.Plan.Sinks {
-			d.topic(out.Topic)
+			if !out.External {
+				d.topic(out.Topic)
+			}
 		}
 		for p := range part.Partitions {
 			d.tasks = append(d.tasks, &task{part: part, index: p, first: 1})
@@ -97,10 +106,7 @@ func (d *Driver) Clock() time.Time { return d.now }
 // becomes its event time unless it is zero; Window is not looked at.
 func Pipe[V any](d *Driver, to stream.Topic[V], records ...processor.Record[V]) {
 	d.tb.Helper()
-	codec := to.Codec
-	if codec == nil {
-		codec = stream.JSON[V]()
-	}
+	codec := codecOf(to)
 	for _, r := range records {
 		data, err := codec.Encode(r.Value)
 		if err != nil {
@@ -117,6 +123,17 @@ func Pipe[V any](d *Driver, to stream.Topic[V], records ...processor.Record[V]) 
 	}
 }
 
+// Delete sends a tombstone for a key of a topic that the topology reads as a table, with that event time unless it is zero.
+func Delete[V any](d *Driver, from stream.Topic[V], key string, at time.Time) {
+	d.tb.Helper()
+	var headers stream.Headers
+	if !at.IsZero() {
+		headers = stream.Headers{}
+		headers.Set(stream.TimeHeader, at.UTC().Format(time.RFC3339Nano))
+	}
+	d.PipeBytes(from.Spec(), key, nil, headers)
+}
+
 // PipeBytes sends one record as it stands, legal or not.
 func (d *Driver) PipeBytes(to stream.TopicSpec, key string, data []byte, headers stream.Headers) {
 	d.tb.Helper()
@@ -125,7 +142,7 @@ func (d *Driver) PipeBytes(to stream.TopicSpec, key string, data []byte, headers
 		d.tb.Fatalf("processortest: the topology does not read topic %q", to.Name)
 	}
 	p := stream.Partition(key, len(t.partitions))
-	t.append(p, stream.Message{Key: key, Data: data, Headers: headers, Stored: d.now})
+	d.append(to, p, stream.Message{Key: key, Data: data, Headers: headers, Stored: d.now})
 	d.run()
 }
 
@@ -134,31 +151,68 @@ func (t *topic) append(p int, m stream.Message) {
 	t.partitions[p] = append(t.partitions[p], m)
 }
 
+// append stores a record, for whoever reads the topic; a global table has it at once.
+func (d *Driver) append(spec stream.TopicSpec, p int, m stream.Message) {
+	t := d.topics[spec.Name]
+	t.append(p, m)
+	if g, ok := d.global[spec.Name]; ok {
+		if err := g.Apply(t.partitions[p][len(t.partitions[p])-1]); err != nil {
+			d.tb.Logf("processortest: passed over: %v", err)
+		}
+	}
+}
+
 // Read returns what a topic has got since the last Read of it, partition by partition, in order.
 func Read[V any](d *Driver, from stream.Topic[V]) []processor.Record[V] {
 	d.tb.Helper()
-	codec := from.Codec
-	if codec == nil {
-		codec = stream.JSON[V]()
+	rows := ReadTable(d, from)
+	records := make([]processor.Record[V], len(rows))
+	for i, r := range rows {
+		if r.Value == nil { // no bytes: a tombstone, unless the codec takes them for a value
+			value, err := codecOf(from).Decode(nil)
+			if err != nil {
+				d.tb.Fatalf("processortest: topic %s holds a tombstone, of key %q: read it with ReadTable (%v)", from.Name, r.Key, err)
+			}
+			r.Value = &value
+		}
+		records[i] = processor.With(r, *r.Value)
 	}
+	return records
+}
+
+func codecOf[V any](t stream.Topic[V]) stream.Codec[V] {
+	if t.Codec == nil {
+		return stream.JSON[V]()
+	}
+	return t.Codec
+}
+
+// ReadTable is Read for topics that a table is written to: the value of a tombstone is nil.
+func ReadTable[V any](d *Driver, from stream.Topic[V]) []processor.Record[*V] {
+	d.tb.Helper()
+	codec := codecOf(from)
 	t, ok := d.topics[from.Name]
 	if !ok {
 		d.tb.Fatalf("processortest: the topology does not know topic %q", from.Name)
 	}
-	var records []processor.Record[V]
+	var records []processor.Record[*V]
 	for p, messages := range t.partitions {
 		for _, m := range messages[t.read[p]:] {
-			value, err := codec.Decode(m.Data)
-			if err != nil {
-				d.tb.Fatalf("processortest: topic %s, partition %d, offset %d: %v", from.Name, p, m.Offset, err)
+			r := processor.Record[*V]{Key: m.Key, Time: m.Stored, Headers: m.Headers}
+			if len(m.Data) > 0 {
+				value, err := codec.Decode(m.Data)
+				if err != nil {
+					d.tb.Fatalf("processortest: topic %s, partition %d, offset %d: %v", from.Name, p, m.Offset, err)
+				}
+				r.Value = &value
 			}
-			r := processor.Record[V]{Key: m.Key, Value: value, Time: m.Stored, Headers: m.Headers}
 			if h := m.Headers.Get(stream.TimeHeader); h != "" {
+				var err error
 				if r.Time, err = time.Parse(time.RFC3339Nano, h); err != nil {
 					d.tb.Fatalf("processortest: topic %s, partition %d, offset %d: %v", from.Name, p, m.Offset, err)
 				}
-			} else if from.Time != nil {
-				r.Time = from.Time(value)
+			} else if from.Time != nil && r.Value != nil {
+				r.Time = from.Time(*r.Value)
 			}
 			records = append(records, r)
 		}
@@ -222,6 +276,7 @@ func (d *Driver) restoreTask(t *task) {
 	t.engine.Attach(engine.World{
 		Now:     func() time.Time { return d.now },
 		Pause:   func(_ engine.Failure, pause time.Duration) bool { d.now = d.now.Add(pause); return true },
+		Globals: d.rows,
 		Skipped: func(f engine.Failure) { d.tb.Logf("processortest: skipped: %s: %v", f.Operator, f.Err) },
 	})
 	d.note(t.engine.Err())
@@ -236,7 +291,7 @@ func (d *Driver) restoreTask(t *task) {
 		d.tb.Fatalf("processortest: %v", err)
 	}
 	for _, u := range undelivered {
-		d.deliver(u.Outbox)
+		d.deliver(t, u.Outbox)
 		t.engine.Delivered(u.Number)
 	}
 }
@@ -307,11 +362,14 @@ func (d *Driver) commit(t *task) (crashed bool) {
 		return true
 	}
 	half := len(c.Outbox) / 2
-	d.deliver(c.Outbox[:half])
+	d.deliver(t, c.Outbox[:half])
 	if half > 0 && d.crashes(t, c, AmidDelivery) {
 		return true
 	}
-	d.deliver(c.Outbox[half:])
+	d.deliver(t, c.Outbox[half:])
+	if d.err != nil {
+		return false // it is delivered again after a Crash
+	}
 	if d.crashes(t, c, AfterDelivery) {
 		return true
 	}
@@ -323,13 +381,18 @@ func (d *Driver) commit(t *task) (crashed bool) {
 	return false
 }
 
-func (d *Driver) deliver(outbox []stream.Outgoing) {
-	for _, o := range outbox {
+// deliver stores an outbox, and hands over what is for no topic. What is not taken is given again after a Crash.
+func (d *Driver) deliver(task *task, outbox []stream.Outgoing) {
+	for i, o := range outbox {
+		if send, ok := task.part.External[o.Topic.Name]; ok {
+			d.note(send(context.Background(), outbox[i:i+1]))
+			continue
+		}
 		t := d.topics[o.Topic.Name]
 		if t.ids[o.ID] {
 			continue
 		}
 		t.ids[o.ID] = true
-		t.append(o.Partition, stream.Message{Key: o.Key, Data: o.Data, Headers: o.Headers, Stored: d.now})
+		d.append(o.Topic, o.Partition, stream.Message{Key: o.Key, Data: o.Data, Headers: o.Headers, Stored: d.now})
 	}
 }

@@ -81,8 +81,10 @@ func (t *Task) Emit(r *Emitted) error {
 		t.outbox.addToBatch(r, min(batchTarget, t.maxMessage-size))
 		return nil
 	}
-	if err := sink.Topic.CheckKey(r.Key); err != nil {
-		return err
+	if !sink.External {
+		if err := sink.Topic.CheckKey(r.Key); err != nil {
+			return err
+		}
 	}
 	t.changed = true
 	t.outbox.messages = append(t.outbox.messages, outMessage{

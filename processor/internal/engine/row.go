@@ -10,7 +10,7 @@ import (
 // row is one entry of a store, or one timer.
 type row[V any] struct {
 	key   string
-	at    int64  // event time, in nanoseconds; window rows and timers
+	at    int64  // event time, in nanoseconds; window rows, timers, and values that expire
 	seq   uint64 // tells rows of one key and time apart; window rows
 	value V
 
@@ -49,18 +49,19 @@ func (l *ledger[V]) touch(r *row[V]) {
 type rowChange[V any] struct {
 	row         *row[V]
 	value       V
+	at          int64
 	dead, dirty bool
 	created     bool // there was none
 }
 
 func before[V any](r *row[V], created bool) rowChange[V] {
-	return rowChange[V]{row: r, value: r.value, dead: r.dead, dirty: r.dirty, created: created}
+	return rowChange[V]{row: r, value: r.value, at: r.at, dead: r.dead, dirty: r.dirty, created: created}
 }
 
 // putBack makes a row what it was before c, the youngest change of the store.
 func (l *ledger[V]) putBack(c rowChange[V]) {
 	r := c.row
-	r.value, r.dead = c.value, c.dead
+	r.value, r.at, r.dead = c.value, c.at, c.dead
 	if r.dirty && !c.dirty { // then this change has put it at the end
 		l.dirty[len(l.dirty)-1] = nil
 		l.dirty = l.dirty[:len(l.dirty)-1]

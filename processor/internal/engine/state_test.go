@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"sort"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 type machine struct {
 	task    *Task
 	kv      *KeyValue[string]
+	exp     *KeyValue[string]
 	win     *Window[string]
 	timers  *Timers
 	walls   *Timers
@@ -30,6 +32,7 @@ type machine struct {
 type model struct {
 	now    int64
 	kv     map[string]string
+	exp    map[string]modelRow // key, when it was put, value
 	rows   []modelRow
 	timers map[timerID]bool
 	walls  map[timerID]bool
@@ -42,7 +45,7 @@ type modelRow struct {
 }
 
 func (m model) clone() model {
-	c := model{now: m.now, kv: map[string]string{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
+	c := model{now: m.now, kv: map[string]string{}, exp: maps.Clone(m.exp), timers: map[timerID]bool{}, walls: map[timerID]bool{}}
 	for k, v := range m.kv {
 		c.kv[k] = v
 	}
@@ -60,7 +63,7 @@ const retention = 50
 
 func newMachine() *machine {
 	m := &machine{journal: map[uint64][]byte{}, first: 1}
-	m.model = model{now: NoTime, kv: map[string]string{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
+	m.model = model{now: NoTime, kv: map[string]string{}, exp: map[string]modelRow{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
 	m.saved = m.model.clone()
 	m.make()
 	return m
@@ -69,6 +72,7 @@ func newMachine() *machine {
 func (m *machine) make() {
 	plan := &Plan{App: "app", Name: "sub", Wire: func(t *Task) {
 		m.kv = NewKeyValue(t, "op.kv", stream.JSON[string]())
+		m.exp = NewExpiring(t, "op.exp", retention, stream.JSON[string]())
 		m.win = NewWindow(t, "op.win", retention, stream.JSON[string]())
 		m.timers = NewTimers(t, "op.timers", func(key string, at int64) {
 			m.fired = append(m.fired, fmt.Sprintf("%s@%d", key, at))
@@ -151,7 +155,7 @@ func (m *machine) fail(t *rapid.T) {
 	key, when := rapid.SampledFrom(keys), rapid.Int64Range(0, 200)
 	for range rapid.IntRange(1, 8).Draw(t, "changes") {
 		k, at := key.Draw(t, "key"), when.Draw(t, "at")
-		switch rapid.IntRange(0, 8).Draw(t, "change") {
+		switch rapid.IntRange(0, 10).Draw(t, "change") {
 		case 0:
 			m.kv.Put(k, "failed")
 		case 1:
@@ -175,6 +179,10 @@ func (m *machine) fail(t *rapid.T) {
 			m.walls.Set(k, at)
 		case 8:
 			m.walls.Cancel(k, at)
+		case 9:
+			m.exp.Put(k, "failed")
+		case 10:
+			m.exp.Delete(k)
 		}
 	}
 	m.task.Rollback(mark)
@@ -188,6 +196,31 @@ func (m *machine) check(t require.TestingT) {
 	}
 	require.Equal(t, m.model.kv, got)
 	require.Equal(t, len(m.model.kv), m.kv.Len())
+	for k, r := range m.model.exp {
+		if m.model.now != NoTime && r.at < m.model.now-retention {
+			delete(m.model.exp, k)
+		}
+	}
+	got = map[string]string{}
+	for k, v := range m.exp.All() {
+		got[k] = v
+	}
+	require.Len(t, got, len(m.model.exp))
+	for _, k := range keys {
+		v, ok := m.exp.Get(k)
+		r, has := m.model.exp[k]
+		require.Equal(t, has, ok, "key %q", k)
+		require.Equal(t, r.value, v)
+		require.Equal(t, r.value, got[k])
+	}
+	require.LessOrEqual(t, m.exp.Len(), len(keys))
+	kept := 0 // what is still there is a matter of rows and stream time, not of crashes
+	for _, r := range m.model.rows {
+		if slice := int64(retention / 16); m.model.now == NoTime || r.at/slice >= floorDiv(m.model.now-retention, slice) {
+			kept++
+		}
+	}
+	require.Equal(t, kept, m.win.Len())
 	require.Equal(t, len(m.model.timers), m.timers.Len())
 	require.Equal(t, len(m.model.walls), m.walls.Len())
 	for _, key := range keys {
@@ -207,6 +240,12 @@ func (m *machine) check(t require.TestingT) {
 			require.Len(t, values, len(want))
 			for i, v := range values {
 				require.Contains(t, want[i], v)
+			}
+			require.Equal(t, len(want), m.win.Count(key, span[0], span[1]))
+			last, ok := m.win.Last(key, span[0], span[1])
+			require.Equal(t, len(want) > 0, ok)
+			if ok {
+				require.Contains(t, want[len(want)-1], last)
 			}
 		}
 	}
@@ -233,6 +272,16 @@ func TestStateSurvivesAnything(t *testing.T) {
 				k := key.Draw(t, "key")
 				m.kv.Delete(k)
 				delete(m.model.kv, k)
+			},
+			"put what expires": func(t *rapid.T) {
+				k, v := key.Draw(t, "key"), value.Draw(t, "value")
+				m.exp.Put(k, v)
+				m.model.exp[k] = modelRow{k, m.model.now, v}
+			},
+			"delete what expires": func(t *rapid.T) {
+				k := key.Draw(t, "key")
+				m.exp.Delete(k)
+				delete(m.model.exp, k)
 			},
 			"add": func(t *rapid.T) {
 				n++
@@ -283,7 +332,7 @@ func TestStateSurvivesAnything(t *testing.T) {
 			},
 			"wall":    func(t *rapid.T) { m.advanceWall(t, when.Draw(t, "clock")) },
 			"fail":    m.fail,
-			"advance": func(t *rapid.T) { m.advance(t, max(m.model.now, 0)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
+			"advance": func(t *rapid.T) { m.advance(t, max(m.model.now, 10)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
 			"commit":  func(t *rapid.T) { m.commit(t) },
 			"crash":   func(t *rapid.T) { m.crash(t) },
 			"":        func(t *rapid.T) { m.check(t) },
@@ -360,4 +409,57 @@ func TestUndeliveredOutboxesSurviveTrimming(t *testing.T) {
 		require.Equal(t, fmt.Sprint(100+i), u.Outbox[0].Key)
 	}
 	require.EqualValues(t, 200, back.LastCommit())
+}
+
+// TestExpiredValuesAreForgotten: memory follows what is alive, and a store that gets a time to live keeps what it has for so long.
+func TestExpiredValuesAreForgotten(t *testing.T) {
+	var store *KeyValue[string]
+	journal := [][]byte{}
+	open := func(ttl int64) *Task {
+		task := NewTask(&Plan{App: "app", Name: "sub", Wire: func(t *Task) {
+			store = NewExpiring(t, "op.exp", ttl, stream.JSON[string]())
+		}}, 0, 1<<20)
+		for i, data := range journal {
+			require.NoError(t, task.Restore(uint64(i+1), data))
+		}
+		_, err := task.Restored()
+		require.NoError(t, err)
+		return task
+	}
+	commit := func(task *Task) {
+		c, err := task.Commit("owner", true)
+		require.NoError(t, err)
+		journal = append(journal, c.Data)
+		task.Appended(c.Number, uint64(len(journal)))
+		task.Delivered(c.Number)
+	}
+
+	task := open(0)
+	store.Put("old", "kept")
+	require.NoError(t, task.Advance(1_000_000))
+	commit(task)
+
+	for range 2 { // the second start must not make them young again
+		task = open(1000)
+		v, ok := store.Get("old")
+		require.True(t, ok)
+		require.Equal(t, "kept", v)
+		require.NoError(t, task.Advance(task.StreamTime()+400))
+		commit(task)
+	}
+	task = open(1000)
+	require.NoError(t, task.Advance(1_000_000+1001))
+	_, ok := store.Get("old")
+	require.False(t, ok)
+
+	now := task.StreamTime()
+	for i := range 100_000 {
+		now++
+		require.NoError(t, task.Advance(now))
+		store.Put(fmt.Sprintf("k%d", i), "v")
+		require.LessOrEqual(t, store.Len(), 1000+1000/16+2)
+		if i%1000 == 999 {
+			commit(task)
+		}
+	}
 }

@@ -33,6 +33,7 @@ type Input struct {
 type Sink struct {
 	Topic    stream.TopicSpec
 	Internal bool
+	External bool // it is no topic: only the name counts
 }
 
 // Failure is a record that could not be processed, or a timer whose work failed.
@@ -97,6 +98,8 @@ type World struct {
 	Pause func(Failure, time.Duration) bool
 	// Skipped is told of failures that leave no other trace.
 	Skipped func(Failure)
+	// Globals are the rows of global tables, by topic.
+	Globals map[string]any
 }
 
 // NewTask returns the task of a partition, empty, with its operators made. maxMessage is the largest message that the

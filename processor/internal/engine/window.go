@@ -3,7 +3,6 @@ package engine
 import (
 	"iter"
 	"slices"
-	"sort"
 
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -19,26 +18,15 @@ type Window[V any] struct {
 	seq       uint64
 	now       int64
 	size      int
-	expiry    expiry
+	expiry    expiry[V]
 	log       []rowChange[V]
 }
 
-// rowList holds the rows of one key in order of (at, seq). Rows before first have been dropped.
-type rowList[V any] struct {
-	rows  []*row[V]
-	first int
-	// values are the values of rows[first:], side by side, once somebody has asked for them (Rows). They are only ever
-	// appended to, so that slices handed out stay as they were; any other change forgets them.
-	values []V
-}
-
-// expiry remembers which keys have rows in which slice of time, so that dropping costs O(1) per row, not a scan.
-type expiry struct {
-	slice  int64 // length of a slice
-	keys   map[int64]map[string]struct{}
-	queue  []int64 // slices in use, ascending
-	served string  // the last (key, slice) noted: most rows come in runs
-	in     int64
+// expiry remembers in which slice of time the oldest row of each key lies, so that dropping costs O(1) per row, not a scan.
+type expiry[V any] struct {
+	slice int64                   // length of a slice
+	lists map[int64][]*rowList[V] // those that are due; and some that have been due elsewhere since
+	queue []int64                 // slices in use, ascending
 }
 
 // NewWindow returns an empty store and registers it with t under name. retention is in nanoseconds, at least 1.
@@ -47,7 +35,7 @@ func NewWindow[V any](t *Task, name string, retention int64, codec stream.Codec[
 		name: name, task: t, retention: retention, now: NoTime,
 		keys:   make(map[string]*rowList[V]),
 		led:    ledger[V]{codec: codec},
-		expiry: expiry{slice: max(retention/16, 1), keys: make(map[int64]map[string]struct{}), in: NoTime},
+		expiry: expiry[V]{slice: max(retention/16, 1), lists: make(map[int64][]*rowList[V])},
 	}
 	t.addStore(s)
 	return s
@@ -81,7 +69,6 @@ func (s *Window[V]) Set(id RowID, value V) bool {
 	}
 	s.remember(r, false)
 	r.value = value
-	s.keys[id.Key].values = nil
 	s.led.touch(r)
 	return true
 }
@@ -95,8 +82,7 @@ func (s *Window[V]) Remove(id RowID) {
 	s.remember(r, false)
 	var none V
 	r.value, r.dead = none, true
-	list := s.keys[id.Key]
-	s.take(list, list.search(r.at, r.seq))
+	s.take(r)
 	s.led.touch(r)
 }
 
@@ -110,16 +96,12 @@ func (s *Window[V]) undo() {
 	r := c.row
 	switch {
 	case c.created:
-		list := s.keys[r.key]
-		s.take(list, list.search(r.at, r.seq))
+		s.take(r)
 		s.seq--
 	case r.dead && !c.dead:
 		s.insert(r)
 	}
 	s.led.putBack(c)
-	if list := s.keys[r.key]; list != nil {
-		list.values = nil
-	}
 }
 
 func (s *Window[V]) forget() { s.log = forgetAll(s.log) }
@@ -132,9 +114,7 @@ func (s *Window[V]) Range(key string, from, to int64) iter.Seq2[RowID, V] {
 		if !ok {
 			return
 		}
-		from = max(from, s.horizon())
-		for i := list.search(from, 0); i < len(list.rows) && list.rows[i].at <= to; i++ {
-			r := list.rows[i]
+		for r := range list.between(max(from, s.horizon()), to) {
 			if !yield(RowID{Key: r.key, At: r.at, Seq: r.seq}, r.value) {
 				return
 			}
@@ -142,28 +122,42 @@ func (s *Window[V]) Range(key string, from, to int64) iter.Seq2[RowID, V] {
 	}
 }
 
-// Rows returns the values that Range yields as one slice, without copying them: it costs O(log n). The slice stays valid
-// and unchanged; the caller must not change its elements.
+// Rows returns the values that Range yields as one slice, which is the caller's; nil if there are none.
 func (s *Window[V]) Rows(key string, from, to int64) []V {
+	list, first, behind := s.span(key, from, to)
+	n := list.distance(first, behind)
+	if n == 0 {
+		return nil
+	}
+	values := make([]V, 0, n)
+	for r := range list.between(max(from, s.horizon()), to) {
+		values = append(values, r.value)
+	}
+	return values
+}
+
+// Count returns how many rows Range yields, without visiting them.
+func (s *Window[V]) Count(key string, from, to int64) int {
+	list, first, behind := s.span(key, from, to)
+	return list.distance(first, behind)
+}
+
+// Last returns the value that Range yields last, without visiting the others; ok is false if there is none.
+func (s *Window[V]) Last(key string, from, to int64) (value V, ok bool) {
+	list, first, behind := s.span(key, from, to)
+	if first == behind {
+		return value, false
+	}
+	return list.before(behind).value, true
+}
+
+// span returns where the rows of key with from <= time <= to begin and where they end.
+func (s *Window[V]) span(key string, from, to int64) (list *rowList[V], first, behind place) {
 	list, ok := s.keys[key]
-	if !ok {
-		return nil
+	if from = max(from, s.horizon()); !ok || from > to {
+		return nil, place{}, place{}
 	}
-	if list.values == nil {
-		list.values = make([]V, 0, len(list.rows)-list.first+1)
-		for _, r := range list.rows[list.first:] {
-			list.values = append(list.values, r.value)
-		}
-	}
-	i := list.search(max(from, s.horizon()), 0) - list.first
-	j := len(list.values)
-	if n := len(list.rows); list.rows[n-1].at > to {
-		j = list.search(to+1, 0) - list.first
-	}
-	if i >= j {
-		return nil
-	}
-	return list.values[i:j:j]
+	return list, list.search(from, 0), list.search(to+1, 0)
 }
 
 // Len returns the number of rows that have not been dropped yet.
@@ -173,12 +167,7 @@ func (s *Window[V]) Len() int { return s.size }
 func (s *Window[V]) Name() string { return s.name }
 
 // horizon is the lowest time that is still kept.
-func (s *Window[V]) horizon() int64 {
-	if s.now == NoTime || s.now < NoTime+s.retention {
-		return NoTime
-	}
-	return s.now - s.retention
-}
+func (s *Window[V]) horizon() int64 { return horizon(s.now, s.retention) }
 
 func (s *Window[V]) expired(at int64) bool { return at < s.horizon() }
 
@@ -187,19 +176,10 @@ func (s *Window[V]) find(id RowID) *row[V] {
 	if !ok {
 		return nil
 	}
-	if i := list.search(id.At, id.Seq); i < len(list.rows) && list.rows[i].at == id.At && list.rows[i].seq == id.Seq {
-		return list.rows[i]
+	if r := list.at(list.search(id.At, id.Seq)); r != nil && r.at == id.At && r.seq == id.Seq {
+		return r
 	}
 	return nil
-}
-
-// search returns the index of the first row at or after (at, seq).
-func (l *rowList[V]) search(at int64, seq uint64) int {
-	n := len(l.rows)
-	if n > l.first && l.rows[n-1].before(at, seq) { // the common case: in order
-		return n
-	}
-	return l.first + sort.Search(n-l.first, func(i int) bool { return !l.rows[l.first+i].before(at, seq) })
 }
 
 func (r *row[V]) before(at int64, seq uint64) bool { return r.at < at || r.at == at && r.seq < seq }
@@ -210,75 +190,69 @@ func (s *Window[V]) insert(r *row[V]) {
 		list = &rowList[V]{}
 		s.keys[r.key] = list
 	}
-	if i := list.search(r.at, r.seq); i == len(list.rows) {
-		list.rows = append(list.rows, r)
-		if list.values != nil {
-			list.values = append(list.values, r.value)
-		}
-	} else {
-		list.rows = slices.Insert(list.rows, i, r)
-		list.values = nil
-	}
+	list.insert(r)
 	s.size++
-	s.expiry.note(r.key, r.at)
+	if slice := floorDiv(r.at, s.expiry.slice); !ok || slice < list.due {
+		s.expiry.wait(list, slice)
+	}
 }
 
-func (e *expiry) note(key string, at int64) {
-	slice := at / e.slice
-	if slice == e.in && key == e.served {
-		return
-	}
-	e.served, e.in = key, slice
-	keys, ok := e.keys[slice]
+// wait makes a list due with a slice of time, and with no other.
+func (e *expiry[V]) wait(list *rowList[V], slice int64) {
+	list.due = slice
+	lists, ok := e.lists[slice]
 	if !ok {
-		keys = make(map[string]struct{})
-		e.keys[slice] = keys
 		i, _ := slices.BinarySearch(e.queue, slice)
 		e.queue = slices.Insert(e.queue, i, slice)
 	}
-	keys[key] = struct{}{}
+	e.lists[slice] = append(lists, list)
 }
 
-// advance drops what stream time has left behind. Whole slices of time are dropped at once; Range hides the rest.
+// advance drops what stream time has left behind. Whole slices of time are dropped at once, and Range hides the rest: what is kept
+// depends on the rows and on stream time alone, not on how it got there, so that a restart does not change it.
 func (s *Window[V]) advance(now int64) {
 	s.now = now
 	horizon := s.horizon()
-	for len(s.expiry.queue) > 0 && s.expiry.queue[0] < horizon/s.expiry.slice {
-		slice := s.expiry.queue[0]
-		s.expiry.queue = s.expiry.queue[1:]
-		for key := range s.expiry.keys[slice] {
-			s.drop(key, horizon)
-		}
-		delete(s.expiry.keys, slice)
-		s.expiry.in = NoTime
-	}
-}
-
-func (s *Window[V]) drop(key string, horizon int64) {
-	list, ok := s.keys[key]
-	if !ok {
+	if horizon == NoTime {
 		return
 	}
-	for list.first < len(list.rows) && list.rows[list.first].at < horizon {
-		s.led.expire(list.rows[list.first])
-		list.rows[list.first] = nil
-		list.first++
-		s.size--
-		if list.values != nil {
-			list.values = list.values[1:]
+	e := &s.expiry
+	for keep := floorDiv(horizon, e.slice); len(e.queue) > 0 && e.queue[0] < keep; {
+		slice := e.queue[0]
+		lists := e.lists[slice]
+		e.queue = e.queue[1:]
+		delete(e.lists, slice)
+		for _, list := range lists {
+			if list.due == slice && !list.empty() {
+				s.drop(list, keep)
+			}
 		}
 	}
-	if list.first > len(list.rows)/2 { // reclaim the dead half; amortised O(1)
-		list.rows = slices.Delete(list.rows, 0, list.first)
-		list.first = 0
-	}
-	s.dropIfEmpty(key, list)
 }
 
-func (s *Window[V]) dropIfEmpty(key string, list *rowList[V]) {
-	if list.first == len(list.rows) {
-		delete(s.keys, key)
+// drop removes the rows of a list that lie in slices before keep.
+func (s *Window[V]) drop(list *rowList[V], keep int64) {
+	key := list.oldest().key
+	for !list.empty() {
+		r := list.oldest()
+		if slice := floorDiv(r.at, s.expiry.slice); slice >= keep {
+			s.expiry.wait(list, slice)
+			return
+		}
+		s.led.expire(r)
+		list.dropOldest()
+		s.size--
 	}
+	delete(s.keys, key)
+}
+
+// floorDiv is a/b, rounded down, for b > 0.
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a < 0 && q*b != a {
+		q--
+	}
+	return q
 }
 
 func (s *Window[V]) flush(dst []byte, number uint64, refused func(error)) []byte {
@@ -287,22 +261,19 @@ func (s *Window[V]) flush(dst []byte, number uint64, refused func(error)) []byte
 
 // dropDead takes a row out that is dead, if it is in still.
 func (s *Window[V]) dropDead(r *row[V]) {
-	list, ok := s.keys[r.key]
-	if !ok {
-		return
-	}
-	if i := list.search(r.at, r.seq); i < len(list.rows) && list.rows[i] == r {
-		s.take(list, i)
+	if s.find(RowID{Key: r.key, At: r.at, Seq: r.seq}) == r {
+		s.take(r)
 	}
 }
 
-// take removes the row at i of a list.
-func (s *Window[V]) take(list *rowList[V], i int) {
-	key := list.rows[i].key
-	list.rows = slices.Delete(list.rows, i, i+1)
-	list.values = nil
+// take removes a row that is there.
+func (s *Window[V]) take(r *row[V]) {
+	list := s.keys[r.key]
+	list.take(list.search(r.at, r.seq))
 	s.size--
-	s.dropIfEmpty(key, list)
+	if list.empty() {
+		delete(s.keys, r.key)
+	}
 }
 
 func (s *Window[V]) restore(d *decoder, number uint64) error {
@@ -324,7 +295,6 @@ func (s *Window[V]) restore(d *decoder, number uint64) error {
 		s.insert(r)
 	}
 	r.value = c.value
-	s.keys[c.key].values = nil
 	s.led.link(r, number, c.size)
 	return nil
 }
@@ -334,11 +304,6 @@ func (s *Window[V]) restore(d *decoder, number uint64) error {
 func (s *Window[V]) restored(now int64) {
 	if now == NoTime {
 		return
-	}
-	s.now = now
-	horizon := s.horizon()
-	for key := range s.keys {
-		s.drop(key, horizon)
 	}
 	s.advance(now)
 	clear(s.led.dirty)

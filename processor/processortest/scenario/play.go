@@ -107,6 +107,7 @@ func (p *play) send(in *input) error {
 	}
 	p.last = max(p.last, at)
 	r := record{topic: p.t.specs[in.Topic], key: in.Key.Text, at: time.UnixMilli(at), headers: stream.Headers(in.Headers), table: p.t.tables[in.Topic]}
+	_, r.global = p.t.globals[in.Topic]
 	if !in.Value.Null {
 		data, err := json.Marshal(in.Value.Text)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,6 +22,7 @@ type served struct {
 	client   *stream.Client
 	topology *processor.Topology
 	fence    stream.TopicSpec
+	path     []stream.TopicSpec // the fences that must have passed after a record
 	fences   int
 	out      chan stream.Message
 	reader   *stream.Reader
@@ -45,6 +47,11 @@ func newServed(client *stream.Client, topology *processor.Topology, t *Topology)
 	}
 	w := &served{
 		client: client, topology: topology, fence: t.specs[fenceTopicKey], out: make(chan stream.Message), closed: make(chan struct{}),
+	}
+	w.path = []stream.TopicSpec{w.fence}
+	if remote, ok := t.specs[remoteFenceKey]; ok {
+		// The second fence of a pair is committed when the first one's commit has been delivered, to repartition topics too.
+		w.path = []stream.TopicSpec{w.fence, w.fence, remote, remote, w.fence, w.fence}
 	}
 	reader, err := client.OpenReader(ctx, out, partition, stream.ReaderConfig{Deliver: w.deliver})
 	if err != nil {
@@ -81,21 +88,54 @@ func (w *served) send(r record) error {
 	if r.at.Before(time.UnixMilli(0)) || len(r.data) == 0 && !r.table {
 		r.at = time.UnixMilli(0) // refused before its time counts
 	}
-	return w.pass(ctx, r.at)
+	if r.global {
+		return w.taken(ctx, r)
+	}
+	for _, fence := range w.path {
+		if _, err := w.pass(ctx, fence, r.at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// pass sends a fence and returns when it has come out.
-func (w *served) pass(ctx context.Context, at time.Time) error {
-	w.fences++
-	id := strconv.Itoa(w.fences)
-	data, err := json.Marshal(id)
-	if err != nil {
-		return fmt.Errorf("encode a fence: %w", err)
-	}
-	fence := record{topic: w.fence, key: id, data: data, at: at}
-	err = w.client.Publish(ctx, []stream.Outgoing{{Topic: fence.topic, Partition: partition, Key: id, Data: data, Headers: headersOf(&fence)}})
+// taken returns when a global table has taken the record: when the fence sees the row that was written after it.
+func (w *served) taken(ctx context.Context, r record) error {
+	id, data, err := w.nextFence()
 	if err != nil {
 		return err
+	}
+	if err := w.client.Publish(ctx, []stream.Outgoing{{Topic: r.topic, Partition: partition, Key: globalFence, Data: data}}); err != nil {
+		return err
+	}
+	for {
+		seen, err := w.pass(ctx, w.fence, time.UnixMilli(0)) // a global table's time is nobody's
+		if err != nil || slices.Contains(seen, id) {
+			return err
+		}
+	}
+}
+
+func (w *served) nextFence() (id string, data []byte, err error) {
+	w.fences++
+	id = strconv.Itoa(w.fences)
+	data, err = json.Marshal(id)
+	if err != nil {
+		return id, nil, fmt.Errorf("encode a fence: %w", err)
+	}
+	return id, data, nil
+}
+
+// pass sends a fence and returns when it has come out, and what it has seen.
+func (w *served) pass(ctx context.Context, through stream.TopicSpec, at time.Time) (seen []string, err error) {
+	id, data, err := w.nextFence()
+	if err != nil {
+		return nil, err
+	}
+	fence := record{topic: through, key: id, data: data, at: at}
+	err = w.client.Publish(ctx, []stream.Outgoing{{Topic: fence.topic, Partition: partition, Key: id, Data: data, Headers: headersOf(&fence)}})
+	if err != nil {
+		return nil, err
 	}
 	for {
 		select {
@@ -103,17 +143,17 @@ func (w *served) pass(ctx context.Context, at time.Time) error {
 			got := message{key: m.Key, data: m.Data, headers: m.Headers}
 			p, err := got.parse()
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if p.kind == fenceEntry && p.fence == id {
-				return nil
+				return p.seen, nil
 			}
 			w.got = append(w.got, got)
 		case err := <-w.ended:
 			w.ended <- err
-			return fmt.Errorf("the app has ended: %w", err)
+			return nil, fmt.Errorf("the app has ended: %w", err)
 		case <-ctx.Done():
-			return errors.New("the app has not got to the record within a minute")
+			return nil, errors.New("the app has not got to the record within a minute")
 		}
 	}
 }

@@ -24,7 +24,10 @@ type Topology struct {
 	streams map[string]processor.Stream[string]
 	specs   map[string]stream.TopicSpec // of the topics that are read, by their name in the case
 	tables  map[string]bool             // those which take tombstones
+	read    map[string]processor.Table[string]
+	globals map[string]processor.GlobalTable[string]
 	sinks   []processor.Stream[entry]
+	remote  []processor.Stream[entry] // fences in another sub-topology
 	names   int
 	table   bool // updates of a table are shown
 }
@@ -37,6 +40,7 @@ type entry struct {
 	At     int64     `json:"at"` // nanoseconds, here and below
 	Window *[2]int64 `json:"window"`
 	Fence  string    `json:"fence"`
+	Seen   []string  `json:"seen"` // by the fence: the last rows that global tables have taken
 }
 
 type entryKind string
@@ -63,6 +67,7 @@ func wire(c *Case, app string, kinds map[string]Bind) (*processor.Topology, *Top
 	t := &Topology{
 		b: processor.NewBuilder(app), app: app, kinds: kinds, streams: make(map[string]processor.Stream[string]),
 		specs: make(map[string]stream.TopicSpec), tables: make(map[string]bool),
+		read: make(map[string]processor.Table[string]), globals: make(map[string]processor.GlobalTable[string]),
 	}
 	result, err := t.bind(c.Operator)
 	if err != nil {
@@ -79,9 +84,12 @@ func wire(c *Case, app string, kinds map[string]Bind) (*processor.Topology, *Top
 		}
 	}
 	t.show(result.Stream, outputEntry)
-	t.fence()
+	t.sinks = append(t.sinks, t.fence(fenceTopicKey))
 	out := memoryTopic[entry](t.out())
 	t.sinks[0].Merge(t.sinks[1:]...).To(out)
+	for _, s := range t.remote {
+		s.To(out)
+	}
 	t.b.DeadLetters(memoryTopic[[]byte](out.Name))
 	topology, err := t.b.Build()
 	if err != nil {
@@ -166,18 +174,42 @@ func (t *Topology) show(s processor.Stream[*string], kind entryKind) {
 	}))
 }
 
-// fence reads the topic of fences, which must be the last: among records of one time the topic that was read first has its
-// turn first.
-func (t *Topology) fence() {
-	in := memoryTopic[string](t.app + "-" + fenceTopic)
-	t.specs[fenceTopicKey] = in.Spec()
-	t.sinks = append(t.sinks, processor.Map(processor.From(t.b, in), func(id string) entry {
-		return entry{Kind: fenceEntry, Fence: id}
-	}))
+// Remote tells of a stream beyond a repartition topic of the operator, from where its results come back through another one: on a real
+// server, what has come of a record is known once fences have passed there, too.
+func (t *Topology) Remote(s processor.Stream[*string]) {
+	nothing := processor.FlatMap(s, func(*string) []entry { return nil })
+	t.remote = append(t.remote, nothing.Merge(t.fence(remoteFenceKey)))
 }
 
-// fenceTopicKey is the fence's place among the topics of a case; no topic of a case has that name.
-const fenceTopicKey = ""
+// fence reads a topic of fences, which must be the last: among records of one time the topic that was read first has its turn first.
+func (t *Topology) fence(key string) processor.Stream[entry] {
+	name := fenceTopic + key
+	in := memoryTopic[string](t.app + "-" + name)
+	t.specs[key] = in.Spec()
+	return processor.Process(processor.From(t.b, in), name, func(c *processor.Context[entry]) processor.Handler[string] {
+		var globals []*processor.Lookups[string]
+		for _, g := range t.globals {
+			globals = append(globals, processor.LookupsIn(c, g))
+		}
+		return processor.Handler[string]{Record: func(r processor.Record[string]) error {
+			e := entry{Kind: fenceEntry, Fence: r.Value}
+			for _, g := range globals {
+				if id, ok := g.Get(globalFence); ok {
+					e.Seen = append(e.Seen, id)
+				}
+			}
+			c.Forward(processor.With(r, e))
+			return nil
+		}}
+	})
+}
+
+// The places of the fences among the topics of a case. No topic of a case has the first name; one that has the second is no topic of
+// an operator with a remote part.
+const (
+	fenceTopicKey  = ""
+	remoteFenceKey = "-remote"
+)
 
 // Keyed is a value with its key, for joiners that need both.
 type Keyed struct {

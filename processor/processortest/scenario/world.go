@@ -33,6 +33,7 @@ type record struct {
 	at      time.Time
 	headers stream.Headers
 	table   bool // the topic takes tombstones
+	global  bool // it is a global table
 }
 
 // message is a message of the case's one topic, from either kind of world.
@@ -46,6 +47,7 @@ type message struct {
 type parsed struct {
 	kind   entryKind // empty: a dead letter
 	fence  string
+	seen   []string
 	out    output
 	reason string // of a dead letter
 }
@@ -58,7 +60,7 @@ func (m *message) parse() (parsed, error) {
 	if err := json.Unmarshal(m.data, &e, json.RejectUnknownMembers(true)); err != nil {
 		return parsed{}, fmt.Errorf("the topic of results has a message that is none of ours: %w", err)
 	}
-	p := parsed{kind: e.Kind, fence: e.Fence, out: output{Key: m.key, Value: e.Value, Time: time.Unix(0, e.At), Headers: userHeaders(m.headers)}}
+	p := parsed{kind: e.Kind, fence: e.Fence, seen: e.Seen, out: output{Key: m.key, Value: e.Value, Time: time.Unix(0, e.At), Headers: userHeaders(m.headers)}}
 	if e.Window != nil {
 		p.out.Window = &[2]time.Time{time.Unix(0, e.Window[0]), time.Unix(0, e.Window[1])}
 	}
