@@ -34,3 +34,11 @@ func IdentityKey(key string, by map[string]string) string {
 	t := threshold[int]{}
 	return t.labelled(key, by).store
 }
+
+// Remembers says whether an operator of changing rules has anything of the alarm that a rule has of a key, since a version.
+func Remembers(d *processortest.Driver, operator, rule string, since Version, key string) bool {
+	store := prefixOf(rule, since) + key
+	_, state, _ := processortest.StoreValue[keyState](d, operator, "alarms", store)
+	samples, _ := processortest.StoreRows[point](d, operator, "samples", store)
+	return state || len(samples) > 0
+}

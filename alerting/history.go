@@ -15,6 +15,8 @@ type history struct {
 	points  *processor.Windowed[point]
 	bases   *processor.KeyValue[baseline]
 	slots   *processor.KeyValue[seasonSlot]
+	// forget is how old samples may be, where the store keeps them for longer. Zero: as it does.
+	forget time.Duration
 }
 
 func newHistory(c *processor.Context[Alarm], m Measure, every time.Duration) history {
@@ -49,6 +51,16 @@ func (h *history) value(key string, at time.Time, sample float64) (float64, bool
 func (h *history) add(key string, at time.Time, sample float64) {
 	if len(h.points.Rows(key, at, at)) == 0 {
 		h.points.Add(key, at, point{At: at.UnixNano(), Value: sample})
+	}
+	if h.forget == 0 {
+		return
+	}
+	var old []processor.RowID
+	for id := range h.points.Range(key, time.Time{}, at.Add(-h.forget)) {
+		old = append(old, id)
+	}
+	for _, id := range old {
+		h.points.Remove(id)
 	}
 }
 

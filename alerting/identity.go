@@ -19,13 +19,14 @@ type identity struct {
 
 func (t *threshold[V]) identify(r *processor.Record[V]) identity {
 	if t.rule.By == nil {
-		return identity{store: r.Key, key: r.Key, labels: t.rule.Labels}
+		return identity{store: t.prefix + r.Key, key: r.Key, labels: t.rule.Labels}
 	}
 	return t.labelled(r.Key, t.rule.By(r.Value))
 }
 
 func (t *threshold[V]) labelled(key string, by map[string]string) identity {
 	var b strings.Builder
+	b.WriteString(t.prefix)
 	writeText(&b, key)
 	for _, name := range slices.Sorted(maps.Keys(by)) {
 		writeText(&b, name)
@@ -41,10 +42,11 @@ func (t *threshold[V]) labelled(key string, by map[string]string) identity {
 
 // identified is the identity that belongs to the key of a timer.
 func (t *threshold[V]) identified(store string) identity {
+	own := strings.TrimPrefix(store, t.prefix)
 	if t.rule.By == nil {
-		return identity{store: store, key: store, labels: t.rule.Labels}
+		return identity{store: store, key: own, labels: t.rule.Labels}
 	}
-	key, rest := readText(store)
+	key, rest := readText(own)
 	by := make(map[string]string)
 	for rest != "" {
 		var name, value string

@@ -77,6 +77,8 @@ type threshold[V any] struct {
 	states  *processor.KeyValue[keyState]
 	latest  *processor.KeyValue[latest[V]] // of timed rules
 	history history
+	// prefix is what the keys of its state begin with, where rules share their stores.
+	prefix string
 }
 
 // finding is one evaluation.

@@ -19,6 +19,8 @@ type Model[V any] struct {
 	Schemas map[string]*schemas.Schema
 	// Context makes what an alarm carries of a value, as Rule.Context does. Nil: the whole value.
 	Context func(V, Context) any
+	// MaxWithin is how far from the first breach there are lines in a value, where ParseRule is to refuse rules that ask for more. Zero: any.
+	MaxWithin time.Duration
 }
 
 // Context is what a rule says of the context of its alarms.
