@@ -100,7 +100,9 @@ func BenchmarkRule(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			rule.Name, rule.Value = "R", value
-			ours := perRecord(b, func(in processor.Stream[metric], out stream.Topic[alerting.Alarm]) { alerting.Threshold(in, rule).To(out) })
+			ours := perRecord(b, func(in processor.Stream[metric], out stream.Topic[alerting.Alarm]) {
+				alerting.Threshold(in, rule).To(out)
+			})
 			if name == "threshold" {
 				require.NoError(b, benchtable.Record("alerting: records through a rule, against a bare comparison", ours, bare, "records/s"))
 			}
