@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -239,30 +238,4 @@ func (d *Dispatcher) expire(key string, now time.Time) {
 		delete(d.log, key)
 		d.changed.log[key] = true
 	}
-}
-
-// Target is a receiver and how it is told.
-type Target struct {
-	// Receiver and Integration are those of its notifications.
-	Receiver    string
-	Integration int
-	// Topic is the name of the topic that its notifications wait in; they are tasks of their own, so that a receiver which does not answer
-	// holds up nobody else. Empty: "notify-" and the receiver, with the integration if it is not 0.
-	Topic string
-	// Send tells it. See processor.Stream.Deliver; the packages of receivers have functions for it.
-	Send func(context.Context, []processor.Delivery[Notification]) error
-}
-
-// Deliver hands the notifications of one receiver over: at least once, in order, each with a token that stays the same. Of a receiver that
-// refuses, it goes on trying unless Sink.OnFailure says otherwise.
-func Deliver(b *processor.Builder, told processor.Stream[Notification], target Target) processor.Sink {
-	if target.Topic == "" {
-		target.Topic = "notify-" + target.Receiver
-		if target.Integration > 0 {
-			target.Topic += fmt.Sprintf("-%d", target.Integration)
-		}
-	}
-	topic := stream.Topic[Notification]{Name: target.Topic, Time: func(n Notification) time.Time { return n.At }}
-	told.Filter(func(n Notification) bool { return n.Receiver == target.Receiver && n.Integration == target.Integration }).To(topic)
-	return processor.From(b, topic).Deliver("tell-"+strings.TrimPrefix(target.Topic, "notify-"), target.Send)
 }

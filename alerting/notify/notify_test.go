@@ -29,19 +29,17 @@ type inbox struct {
 	got    []string
 }
 
-func (i *inbox) send(_ context.Context, batch []processor.Delivery[notify.Notification]) error {
+func (i *inbox) send(_ context.Context, d processor.Delivery[notify.Notification]) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, d := range batch {
-		if i.tokens[d.Token] {
-			continue
-		}
-		if i.tokens == nil {
-			i.tokens = make(map[string]bool)
-		}
-		i.tokens[d.Token] = true
-		i.got = append(i.got, told(d.Value))
+	if i.tokens[d.Token] {
+		return nil
 	}
+	if i.tokens == nil {
+		i.tokens = make(map[string]bool)
+	}
+	i.tokens[d.Token] = true
+	i.got = append(i.got, told(d.Value))
 	return nil
 }
 

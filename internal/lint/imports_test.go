@@ -31,7 +31,7 @@ const (
 )
 
 // public are the packages that users import.
-var public = []string{"stream", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/cases", "alerting/alertingtest", "schemas", "embedded", "embedded/embeddedtest"}
+var public = []string{"stream", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/notify/receivers", "alerting/cases", "alerting/alertingtest", "schemas", "embedded", "embedded/embeddedtest"}
 
 // importTable says who may import whom: arrows point down. The first area that holds a folder counts.
 var importTable = []area{
@@ -39,7 +39,8 @@ var importTable = []area{
 	{root: "cmd", ours: public, theirs: []string{anyModule}},
 	{root: "alerting/rulesfile", ours: []string{"alerting", "alerting/internal/document", "schemas"}, theirs: []string{exprLang}},
 	{root: "alerting/rulebucket", ours: []string{"alerting", "stream"}, oursInTests: []string{"processor"}, theirs: []string{natsGo, zap, json}},
-	{root: "alerting/notify", ours: []string{"alerting", "processor", "stream"}, oursInTests: []string{"processor/processortest"}, theirs: nil},
+	{root: "alerting/notify/receivers", ours: []string{"alerting/notify", "processor"}, oursInTests: []string{"alerting", "stream"}, theirs: []string{natsGo}},
+	{root: "alerting/notify", ours: []string{"alerting", "processor", "stream"}, oursInTests: []string{"processor/processortest"}},
 	{root: "alerting/cases", ours: []string{"alerting", "alerting/internal/document"}},
 	{root: "alerting/internal/document", theirs: []string{json, yaml}},
 	{root: "alerting", ours: []string{"processor", "stream"}, oursInTests: []string{"join", "processor/processortest"}, theirs: []string{json}},
