@@ -70,7 +70,7 @@ type Dispatcher struct {
 	groups   map[string]*Group
 	log      map[string]*Entry
 	silences map[string]Silence
-	version  uint64 // of silences
+	edits    []string // the IDs of silences in the order of their changes: an alert has judged some of them, and not the rest
 	sources  []map[string]map[string]bool
 	changed  changed
 }
@@ -83,7 +83,7 @@ type known struct {
 
 	targets, sources []int // rules of inhibition, by what they match
 	silencedBy       []string
-	version          uint64 // of silences that silencedBy was made with; 0: never
+	judged           int // how many edits silencedBy knows of
 }
 
 // Group are the alerts of one route with the same values of the labels that it groups by.
@@ -132,7 +132,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{
 		cfg: cfg, root: root, nodes: make(map[string]*node), alerts: make(map[string]*known), groups: make(map[string]*Group), log: make(map[string]*Entry),
-		silences: make(map[string]Silence), version: 1, changed: newChanged(),
+		silences: make(map[string]Silence), changed: newChanged(),
 	}
 	root.walk(func(n *node) { d.nodes[n.id] = n })
 	for i, r := range cfg.Inhibit {
@@ -227,13 +227,27 @@ func (d *Dispatcher) unlink(k *known) {
 // Silence sets a silence; an earlier one of its ID is replaced.
 func (d *Dispatcher) Silence(s Silence) {
 	d.silences[s.ID] = s
-	d.version++
+	d.edit(s.ID)
 }
 
 // Unsilence removes a silence.
 func (d *Dispatcher) Unsilence(id string) {
 	delete(d.silences, id)
-	d.version++
+	d.edit(id)
+}
+
+// maxEdits is after how many edits alerts judge all silences anew.
+const maxEdits = 10_000
+
+func (d *Dispatcher) edit(id string) {
+	d.edits = append(d.edits, id)
+	if len(d.edits) <= max(maxEdits, 2*len(d.silences)) {
+		return
+	}
+	d.edits = slices.Sorted(maps.Keys(d.silences))
+	for _, k := range d.alerts {
+		k.judged, k.silencedBy = 0, nil
+	}
 }
 
 // Muted says what mutes an alert now: the IDs of silences, and the fingerprint of an inhibiting alert.
@@ -246,14 +260,12 @@ func (d *Dispatcher) Muted(fingerprint string, now time.Time) (silencedBy []stri
 }
 
 func (d *Dispatcher) silencedBy(k *known, now time.Time) []string {
-	if k.version != d.version {
-		k.version, k.silencedBy = d.version, nil
-		for id, s := range d.silences {
-			if s.Matchers.Match(k.Alert.Labels) {
-				k.silencedBy = append(k.silencedBy, id)
-			}
+	for ; k.judged < len(d.edits); k.judged++ {
+		id := d.edits[k.judged]
+		k.silencedBy = slices.DeleteFunc(k.silencedBy, func(had string) bool { return had == id })
+		if s, ok := d.silences[id]; ok && s.Matchers.Match(k.Alert.Labels) {
+			k.silencedBy = append(k.silencedBy, id)
 		}
-		slices.Sort(k.silencedBy)
 	}
 	var active []string
 	for _, id := range k.silencedBy {
@@ -261,6 +273,7 @@ func (d *Dispatcher) silencedBy(k *known, now time.Time) []string {
 			active = append(active, id)
 		}
 	}
+	slices.Sort(active)
 	return active
 }
 
