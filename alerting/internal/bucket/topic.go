@@ -1,22 +1,19 @@
-package rulebucket
+package bucket
 
 import (
 	"context"
 	"fmt"
 
-	"github.com/go-json-experiment/json"
-
-	"github.com/rossby-streams/rossby/alerting"
 	"github.com/rossby-streams/rossby/stream"
 )
 
 // catchUp learns what the partitions have.
-func (f *Feed[V]) catchUp(ctx context.Context) error {
-	extents, err := f.client.Offsets(ctx, f.spec)
+func (f *Feed) catchUp(ctx context.Context) error {
+	extents, err := f.client.Offsets(ctx, f.cfg.Topic)
 	if err != nil {
 		return err
 	}
-	f.published = make([]map[string]published, f.spec.Partitions)
+	f.published = make([]map[string]published, f.cfg.Topic.Partitions)
 	for p := range f.published {
 		if f.published[p], err = f.readPartition(ctx, p, extents[p]); err != nil {
 			return err
@@ -31,24 +28,23 @@ func (f *Feed[V]) catchUp(ctx context.Context) error {
 }
 
 // readPartition returns the newest changes in a partition.
-func (f *Feed[V]) readPartition(ctx context.Context, p int, e stream.PartitionOffsets) (map[string]published, error) {
+func (f *Feed) readPartition(ctx context.Context, p int, e stream.PartitionOffsets) (map[string]published, error) {
 	newest := make(map[string]published)
 	if e.First == e.Next {
 		return newest, nil
 	}
 	ended := make(chan error, 2) // of Deliver and Failed
-	reader, err := f.client.OpenReader(ctx, f.spec, p, stream.ReaderConfig{
+	reader, err := f.client.OpenReader(ctx, f.cfg.Topic, p, stream.ReaderConfig{
 		Deliver: func(m stream.Message) {
 			if m.Offset >= e.Next {
 				return
 			}
-			var c alerting.RuleChange
-			err := json.Unmarshal(m.Data, &c)
+			c, err := f.cfg.Decode(m.Data)
 			switch {
 			case err != nil:
-				f.cfg.Logger.Warn(fmt.Sprintf("topic %s, partition %d, offset %d is no change of a rule and is passed over: %v", f.spec.Name, p, m.Offset, err))
+				f.cfg.Logger.Warn(fmt.Sprintf("topic %s, partition %d, offset %d is no change of a %s and is passed over: %v", f.cfg.Topic.Name, p, m.Offset, f.cfg.What, err))
 			case newest[c.Name].version.Before(c.Version):
-				newest[c.Name] = published{c.Version, c.Text == ""}
+				newest[c.Name] = published{c.Version, c.Removed}
 			}
 			if m.Offset == e.Next-1 {
 				ended <- nil
