@@ -81,6 +81,9 @@ func run(ctx context.Context, nc *nats.Conn) error {
 		return err
 	}
 	feed, err := rulebucket.Open(ctx, nc, client, rulebucket.Config[load]{Topic: changes, Read: read})
+	if ctx.Err() != nil {
+		return nil // it was stopped before it had begun
+	}
 	if err != nil {
 		return err
 	}
