@@ -88,22 +88,36 @@ const (
 )
 
 func (t *task) record(r processor.Record[word]) error {
-	if err := t.refresh(); err != nil {
-		return err
-	}
-	now := t.c.Now()
-	if s := r.Value.silence; s != nil {
-		return t.silence(s, now)
-	}
-	alert, ok := fromAlarm(r.Value.alarm, t.d.cfg.KeyLabel, now)
-	if !ok {
+	return t.with(func(d *Dispatcher) error {
+		now := t.c.Now()
+		if s := r.Value.silence; s != nil {
+			return t.silence(d, s, now)
+		}
+		if alert, ok := fromAlarm(r.Value.alarm, d.cfg.KeyLabel, now); ok {
+			d.Take(alert, now)
+		}
 		return nil
-	}
-	t.d.Take(alert, now)
-	return t.save()
+	})
 }
 
-func (t *task) silence(s *SilenceChange, now time.Time) error {
+// with lets f change the dispatcher and stores what it has changed. A dispatcher that f leaves half-changed, by an error or a panic, is made
+// anew.
+func (t *task) with(f func(*Dispatcher) error) error {
+	d, err := t.ready()
+	t.d = nil
+	if err == nil {
+		err = f(d)
+	}
+	if err == nil {
+		err = t.save(d)
+	}
+	if err == nil {
+		t.d = d
+	}
+	return err
+}
+
+func (t *task) silence(d *Dispatcher, s *SilenceChange, now time.Time) error {
 	row, known := t.silences.Get(s.ID)
 	if known && !row.Version.Before(s.Version) {
 		return nil
@@ -116,52 +130,56 @@ func (t *task) silence(s *SilenceChange, now time.Time) error {
 	row = silenceRow{Version: s.Version, Silence: s.Silence}
 	if s.Silence == nil || !s.Silence.EndsAt.After(now) {
 		row.Silence = nil
-		t.d.Unsilence(s.ID)
+		d.Unsilence(s.ID)
 	} else {
 		own := *s.Silence
 		own.ID = s.ID
 		row.Silence = &own
-		t.d.Silence(own)
-		if err := t.c.ScheduleWall(timerSilence+s.ID, own.EndsAt); err != nil {
-			return err
+		d.Silence(own)
+		if own.EndsAt.Before(now.Add(longest)) {
+			if err := t.c.ScheduleWall(timerSilence+s.ID, own.EndsAt); err != nil {
+				return err
+			}
 		}
 	}
 	t.silences.Put(s.ID, row)
-	return t.save()
+	return nil
 }
+
+// longest is how far ahead timers are set: a silence that ends later is one for ever, until it is changed.
+const longest = 100 * 365 * 24 * time.Hour
 
 func (t *task) timer(tm processor.Timer) error {
-	if err := t.refresh(); err != nil {
-		return err
-	}
-	now := t.c.Now()
-	if id, ok := strings.CutPrefix(tm.Key, timerGroup); ok {
-		for _, n := range t.d.Flush(id, now) {
-			t.c.Forward(processor.Record[Notification]{Key: n.Receiver, Value: n, Time: n.At})
+	return t.with(func(d *Dispatcher) error {
+		now := t.c.Now()
+		if id, ok := strings.CutPrefix(tm.Key, timerGroup); ok {
+			for _, n := range d.Flush(id, now) {
+				t.c.Forward(processor.Record[Notification]{Key: n.Receiver, Value: n, Time: n.At})
+			}
 		}
-	}
-	if key, ok := strings.CutPrefix(tm.Key, timerLog); ok {
-		t.d.expire(key, now)
-	}
-	if id, ok := strings.CutPrefix(tm.Key, timerSilence); ok {
-		if row, _ := t.silences.Get(id); row.Silence != nil && !row.Silence.EndsAt.After(now) {
-			row.Silence = nil
-			t.silences.Put(id, row)
-			t.d.Unsilence(id)
+		if key, ok := strings.CutPrefix(tm.Key, timerLog); ok {
+			d.expire(key, now)
 		}
-	}
-	return t.save()
+		if id, ok := strings.CutPrefix(tm.Key, timerSilence); ok {
+			if row, _ := t.silences.Get(id); row.Silence != nil && !row.Silence.EndsAt.After(now) {
+				row.Silence = nil
+				t.silences.Put(id, row)
+				d.Unsilence(id)
+			}
+		}
+		return nil
+	})
 }
 
-// refresh makes the dispatcher of what the stores have, unless it is.
-func (t *task) refresh() error {
+// ready is the dispatcher, made of what the stores have unless it is.
+func (t *task) ready() (*Dispatcher, error) {
 	generation, _ := t.generations.Get("")
 	if t.d != nil && generation == t.generation {
-		return nil
+		return t.d, nil
 	}
 	d, err := New(t.cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for id, g := range t.groups.All() {
 		g.members = make(map[string]bool)
@@ -178,25 +196,25 @@ func (t *task) refresh() error {
 			d.Silence(*row.Silence)
 		}
 	}
-	t.d, t.generation = d, generation
-	return nil
+	t.generation = generation
+	return d, nil
 }
 
 // save stores what has changed, and sets the timers of it.
-func (t *task) save() error {
-	changed := t.d.changed
-	t.d.changed = newChanged()
+func (t *task) save(d *Dispatcher) error {
+	changed := d.changed
+	d.changed = newChanged()
 	t.generation++
 	t.generations.Put("", t.generation)
 	for fingerprint := range changed.alerts {
-		if k, ok := t.d.alerts[fingerprint]; ok {
+		if k, ok := d.alerts[fingerprint]; ok {
 			t.alerts.Put(fingerprint, known{Alert: k.Alert, In: k.In})
 		} else {
 			t.alerts.Delete(fingerprint)
 		}
 	}
 	for id := range changed.groups {
-		g, ok := t.d.groups[id]
+		g, ok := d.groups[id]
 		if !ok {
 			t.groups.Delete(id)
 			continue
@@ -207,7 +225,7 @@ func (t *task) save() error {
 		}
 	}
 	for key := range changed.log {
-		e, ok := t.d.log[key]
+		e, ok := d.log[key]
 		if !ok {
 			t.log.Delete(key)
 			continue

@@ -26,11 +26,17 @@ func ParseRule[V any](name, text string, model Model[V]) (alerting.Loaded[V], er
 	return loaded, nil
 }
 
+// lastYear is the last one that a rule may wait for; timers know no time after 2262.
+const lastYear = 2200
+
 func (m *Model[V]) single(name string, node *document.Node) (loaded alerting.Loaded[V], err error) {
 	if node.Kind == document.Object {
 		if i := slices.Index(node.Names, "from"); i >= 0 {
 			if loaded.From, err = node.Items[i].AsTime(); err != nil {
 				return loaded, err
+			}
+			if loaded.From.Year() > lastYear {
+				return loaded, node.Items[i].Errorf("it is too far ahead: write a time up to the year %d", lastYear)
 			}
 			node.Names, node.Items = slices.Delete(node.Names, i, i+1), slices.Delete(node.Items, i, i+1)
 		}
