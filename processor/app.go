@@ -3,8 +3,8 @@ package processor
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
-	"runtime/pprof"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,8 +17,17 @@ type Config struct {
 	// Logger is told of what an operator should know: take-overs, redeliveries, skipped records. Nil: nobody is told.
 	Logger *zap.Logger
 	// Bounded says that the input is complete: Run reads every topic to its end, closes every window, delivers what comes of
-	// it and returns nil. The default is to run until the context ends.
+	// it and returns nil. It takes all tasks over and shares them with nobody. The default is to run until the context ends.
 	Bounded bool
+	// Instance is a static name for this instance among those that share the app: one that comes back under it within SessionTimeout
+	// gets again the tasks that it had, and nothing moves meanwhile. Empty: a name of its own for each Run, and a clean stop hands
+	// over at once.
+	Instance string
+	// SessionTimeout is after how much silence the other instances take over the tasks of this one. 0: stream.DefaultSessionTimeout.
+	SessionTimeout time.Duration
+	// Standby makes a second instance follow each task, so that it goes on at once when the first one dies, however large its state. It
+	// costs the memory of another copy. It must be the same for all instances of the app.
+	Standby bool
 	// StopTimeout is how long Run may take to return once it has been asked to stop: for the calls of user functions that are
 	// under way, and then for the last commit. 0: 10 s.
 	StopTimeout time.Duration
@@ -44,12 +53,12 @@ func NewApp(client *stream.Client, t *Topology, cfg Config) *App {
 	return &App{client: client, topology: t, cfg: cfg, owner: rand.Text()}
 }
 
-// Run creates the topics that are missing, takes over the tasks, restores their state, and processes records until ctx ends;
-// then it commits, delivers and returns nil. It returns an error when a record fails under the policy Stop, when another
-// instance has taken over a task (stream.ErrFenced), when a topic differs from its declaration or vanishes, or when retention
-// has overtaken a position. A user function that does not return in time after ctx has ended is a *BlockedError: Run returns
-// without it, and its goroutine ends when it does. Whatever ends it, a new Run goes on where the last commit was, as if nothing had
-// happened.
+// Run creates the topics that are missing and joins the other instances of the app. It restores the tasks that fall to it, and
+// processes records until ctx ends; then it commits, delivers, leaves and returns nil. It returns an error when a record fails
+// under the policy Stop, when somebody takes tasks over who has not joined (stream.ErrFenced), when a topic differs from its declaration
+// or vanishes, or when retention has overtaken a position. A user function that does not return in time after ctx has ended is a
+// *BlockedError: Run returns without it, and its goroutine ends when it does. Whatever ends it, a new Run goes on where the last
+// commit was, as if nothing had happened.
 func (a *App) Run(ctx context.Context) error {
 	globals, err := a.prepare(ctx)
 	if err != nil {
@@ -60,34 +69,54 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	defer globals.close()
 	a.globals = globals.rows
-	runners := a.runners()
 	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed.
 	commits, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	g := newGroup(runners, a.cfg.StopTimeout)
-	for _, r := range runners {
-		g.start(r, func() (err error) {
-			pprof.Do(ctx, pprof.Labels(taskLabel, r.label()), func(ctx context.Context) { err = r.run(ctx, commits) })
-			return err
-		})
-	}
-	g.start(nil, func() error { return globals.watch(ctx) })
+	run := a.share
 	if a.cfg.Bounded {
-		g.start(nil, func() error {
-			err := drain(ctx, runners)
-			if ctx.Err() != nil {
-				err = nil // asked to stop, or a task has failed and says why
-			}
-			cancel(nil)
-			return err
-		})
+		run = a.drain
 	}
-	if err := g.wait(ctx, cancel); err != nil {
+	g := newGroup(a.topology.tasks(), a.cfg.StopTimeout)
+	g.start(nil, func() error { return globals.watch(ctx) })
+	if err := run(ctx, commits, cancel, g); err != nil {
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}
 	return nil
+}
+
+// share runs the tasks that fall to this instance.
+func (a *App) share(ctx, commits context.Context, cancel context.CancelCauseFunc, g *group) error {
+	in := newInstance(ctx, commits, a, g)
+	err := in.join(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = nil // asked to stop before it had begun
+		}
+		cancel(err)
+	} else {
+		defer in.leave()
+	}
+	return errors.Join(err, g.wait(ctx, cancel))
+}
+
+// drain runs all tasks until there is nothing more to do.
+func (a *App) drain(ctx, commits context.Context, cancel context.CancelCauseFunc, g *group) error {
+	runners := a.runners()
+	for _, r := range runners {
+		close(r.owned)
+		g.start(r, func() error { return r.runLabelled(ctx, commits) })
+	}
+	g.start(nil, func() error {
+		err := drain(ctx, runners)
+		if ctx.Err() != nil {
+			err = nil // asked to stop, or a task has failed and says why
+		}
+		cancel(nil)
+		return err
+	})
+	return g.wait(ctx, cancel)
 }
 
 // prepare makes the topics and fills the global tables.
@@ -141,4 +170,13 @@ func (a *App) runners() []*runner {
 		}
 	}
 	return runners
+}
+
+// tasks returns how many tasks the topology has.
+func (t *Topology) tasks() int {
+	n := 0
+	for _, sub := range t.subs {
+		n += sub.partitions
+	}
+	return n
 }

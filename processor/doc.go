@@ -48,6 +48,13 @@
 // (Sink.OnFailure). A dead letter carries the record's own bytes and headers, and says where it was read, which operator refused it
 // and why, at which attempt, when. Redrive sends letters back.
 //
+// # Instances
+//
+// Start an app as often as you like, on as many machines: the instances share its tasks. When one comes, the tasks that move to it
+// go on where they are until it has read their journals; when one stops, its tasks are taken over at once; when one dies, after
+// Config.SessionTimeout. With Config.Standby a second instance has a warm copy of each task, and what is left of a take-over does
+// not depend on how large the state is.
+//
 // # Vocabulary
 //
 //   - topology: what an app does, checked by Build. sub-topology: a part of it between repartition topics.
@@ -79,7 +86,7 @@
 //
 //   - User functions must be pure, but for Process and its stores: they are called again for records that a crash has undone.
 //   - State is in memory; a journal is at most about twice the live state, and is read once at the start.
-//   - One instance owns all partitions of an app in this version; a second instance takes over from the first.
+//   - All instances of an app run the same topology. A bounded run takes all tasks over, and ends instances that are running.
 //   - A dead letter is a whole record: one branch or one result of many that fails takes the others of the record back. Give such an
 //     operator the policy Skip if the rest should stay.
 //   - A record cannot be larger than the server's max_payload; a commit can.

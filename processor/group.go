@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/pprof"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -31,6 +32,9 @@ type group struct {
 	ended   chan ending
 	running map[*runner]bool
 	others  int
+	todo    *todo
+	// over, if set, is told of the end of a task, and says which error ends the app.
+	over func(*runner, error) error
 }
 
 // ending is the end of a goroutine: of a task, or of what goes on beside them.
@@ -39,8 +43,9 @@ type ending struct {
 	err error
 }
 
-func newGroup(runners []*runner, timeout time.Duration) *group {
-	return &group{timeout: timeout, ended: make(chan ending, len(runners)+2), running: make(map[*runner]bool, len(runners))}
+// newGroup returns a group for that many tasks at a time, with as much beside them, and a little more.
+func newGroup(tasks int, timeout time.Duration) *group {
+	return &group{timeout: timeout, ended: make(chan ending, 2*tasks+2), running: make(map[*runner]bool, tasks), todo: newTodo()}
 }
 
 // start calls f in a goroutine of its own.
@@ -53,7 +58,8 @@ func (g *group) start(r *runner, f func() error) {
 	go func() { g.ended <- ending{r, f()} }()
 }
 
-// wait returns when all have ended, or when a user function keeps one from ending. The first error ends the others.
+// wait does what is to do, and returns when all have ended, or when a user function keeps one from ending. The first error ends the
+// others.
 func (g *group) wait(ctx context.Context, cancel context.CancelCauseFunc) error {
 	var errs []error
 	var look <-chan time.Time
@@ -66,9 +72,16 @@ func (g *group) wait(ctx context.Context, cancel context.CancelCauseFunc) error 
 				g.others--
 			}
 			delete(g.running, e.r)
+			if e.r != nil && g.over != nil {
+				e.err = g.over(e.r, e.err)
+			}
 			if e.err != nil {
 				errs = append(errs, e.err)
 				cancel(e.err)
+			}
+		case <-g.todo.wake:
+			for _, do := range g.todo.take() {
+				do()
 			}
 		case <-stop:
 			stop, asked = nil, time.Now()
@@ -105,6 +118,12 @@ func (g *group) blocked(since time.Duration) []error {
 // taskLabel is the profiler label that names the task of a goroutine.
 const taskLabel = "rossby_task"
 
+// runLabelled runs a task so that its goroutine can be found.
+func (r *runner) runLabelled(ctx, commits context.Context) (err error) {
+	pprof.Do(ctx, pprof.Labels(taskLabel, r.label()), func(ctx context.Context) { err = r.run(ctx, commits) })
+	return err
+}
+
 func (r *runner) label() string { return r.app.topology.app + "/" + r.task.ID() }
 
 // stackOf returns the calls of the task's own goroutine, innermost first.
@@ -129,4 +148,31 @@ func stackOf(task string) string {
 		return calls.String()
 	}
 	return "unknown: the goroutine has ended meanwhile"
+}
+
+// todo is what others want the goroutine in wait to do. They never wait for it.
+type todo struct {
+	mu   sync.Mutex
+	jobs []func()
+	wake chan struct{}
+}
+
+func newTodo() *todo { return &todo{wake: make(chan struct{}, 1)} }
+
+func (t *todo) add(do func()) {
+	t.mu.Lock()
+	t.jobs = append(t.jobs, do)
+	t.mu.Unlock()
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (t *todo) take() []func() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	jobs := t.jobs
+	t.jobs = nil
+	return jobs
 }

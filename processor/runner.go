@@ -27,7 +27,8 @@ const (
 	stopTimeout = 10 * time.Second
 )
 
-// runner runs one task: it owns the task's goroutine, its readers and its journal.
+// runner runs one task: it owns the task's goroutine, its readers and its journal. It may follow the task's owner first, until it
+// is the owner itself.
 type runner struct {
 	app     *App
 	sub     *subTopology
@@ -36,10 +37,13 @@ type runner struct {
 	inbox   *inbox
 	readers []*stream.Reader
 	commits commitState
-	cleared []bool      // per input: it is hungry, and was caught up after everything in hand had been stored
-	control chan func() // called in the task's goroutine while it waits
-	active  time.Time   // when a record was last processed
-	worked  uint64      // records processed, and times moved, so far
+	cleared []bool        // per input: it is hungry, and was caught up after everything in hand had been stored
+	owned   chan struct{} // closed when the task is this instance's; until then it follows
+	warm    func()        // called when it could take over at once
+	control chan func()   // called in the task's goroutine while it waits
+	active  time.Time     // when a record was last processed
+	stored  []storedEntry // the journal's entries, until the task has been taken over
+	worked  uint64        // records processed, and times moved, so far
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
@@ -49,6 +53,8 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 		log:     a.cfg.Logger.With(zap.String("task", a.topology.app+"/"+task.ID())),
 		inbox:   newInbox(len(sub.plan.Inputs)),
 		cleared: make([]bool, len(sub.plan.Inputs)),
+		owned:   make(chan struct{}),
+		warm:    func() {},
 		control: make(chan func()),
 		commits: commitState{jobs: make(chan job, 1), results: make(chan result, 1)},
 	}
@@ -61,11 +67,15 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 			err = fmt.Errorf("task %s: %w", r.task.ID(), err)
 		}
 	}()
-	c, err := r.takeOver(ctx)
+	journal, err := r.follow(ctx)
+	var c *committer
+	if err == nil && ctx.Err() == nil {
+		c, err = r.takeOver(ctx, journal)
+	}
+	if ctx.Err() != nil && c == nil {
+		return nil // asked to stop before it had begun
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // asked to stop before it had begun
-		}
 		return err
 	}
 	commitCtx, stop := context.WithCancel(commits)
@@ -128,64 +138,6 @@ func failureFields(f engine.Failure) []zap.Field {
 		fields = append(fields, zap.String("topic", raw.Topic), zap.Int("partition", raw.Partition), zap.Uint64("offset", raw.Offset))
 	}
 	return fields
-}
-
-// takeOver opens the journal, restores the task, fences whoever had it before, and delivers what they did not.
-func (r *runner) takeOver(ctx context.Context) (*committer, error) {
-	if err := r.task.Err(); err != nil {
-		return nil, err
-	}
-	journal, err := r.app.client.OpenJournal(ctx, r.app.topology.app+"-"+r.task.ID()+"-journal")
-	if err != nil {
-		return nil, err
-	}
-	stored := make(map[uint64]time.Time)
-	entries := 0
-	err = journal.Replay(ctx, func(e stream.Entry) error {
-		entries++
-		stored[e.Seq] = e.Stored
-		return r.task.Restore(e.Seq, e.Data)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
-	}
-	undelivered, err := r.task.Restored()
-	if err != nil {
-		return nil, err
-	}
-	c := &committer{
-		client: r.app.client, journal: journal, group: r.app.topology.app, partition: r.task.Partition(),
-		inputs: r.sub.plan.Inputs, internal: make(map[string]bool), external: make(map[string]*deliverer), log: r.log,
-	}
-	for _, sink := range r.sub.plan.Sinks {
-		if sink.Internal {
-			c.internal[sink.Topic.Name] = true
-		}
-	}
-	for _, v := range r.sub.vertices {
-		if v.kind == kindDeliver {
-			c.external[externalTopic(v.name)] = &deliverer{vertex: v, client: c.client, letters: r.app.topology.deadLetters, log: r.log}
-		}
-	}
-	fence, err := r.task.Commit(r.app.owner, true)
-	if err != nil {
-		return nil, err
-	}
-	entry, err := journal.Append(ctx, fence.Data)
-	if err != nil {
-		return nil, fmt.Errorf("take over: %w", err)
-	}
-	r.task.Appended(fence.Number, entry.Seq)
-	c.heard = time.Now()
-	c.positions, c.behind = fence.Positions, true
-	for _, u := range undelivered {
-		if err := c.redeliver(ctx, u, stored[u.Seq]); err != nil {
-			return nil, fmt.Errorf("deliver the records of commit %d, which the last owner had left: %w", u.Number, err)
-		}
-	}
-	r.task.Delivered(fence.Number)
-	r.log.Debug("took over", zap.Int("journal_entries", entries))
-	return c, nil
 }
 
 func (r *runner) openReaders(ctx context.Context) error {

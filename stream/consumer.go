@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"go.uber.org/zap"
 )
 
 const (
-	// ackWait is long: a record is never delivered again because a reader is
-	// slow, only because it has gone.
-	ackWait = 24 * time.Hour
+	// closeTimeout bounds what Close asks of the server.
+	closeTimeout = 5 * time.Second
+	// pauseLook is how often Poll looks whether the server has confirmed, after a
+	// pause, that the consumer still is a member.
+	pauseLook = 10 * time.Millisecond
 	// bufferRecords is how many records of a partition wait for Poll, chunkRecords
 	// how many one Poll returns at most. The bytes are for large records.
 	bufferRecords = 4096
@@ -23,26 +24,68 @@ const (
 	chunkBytes    = 1 << 20
 )
 
-// Position is where a consumer group begins that has no committed offset.
+// Position is where a consumer group begins in a partition in which it has no
+// committed offset.
 type Position int
 
 const (
 	// Earliest begins with the oldest record that exists.
 	Earliest Position = iota
-	// Latest begins with the first record after the group is created.
+	// Latest begins with the first record after a member has taken the partition for
+	// the first time.
 	Latest
+	// AtTime begins with the first record that was stored at or after StartTime.
+	AtTime
+	// AtOffset begins with StartOffset.
+	AtOffset
 )
 
-// ConsumerConfig says who consumes.
+// ConsumerConfig says who consumes, and how.
 type ConsumerConfig struct {
-	// Group names the consumer group, under which positions are kept: letters,
-	// digits, '_' and '-'. Required. One Consumer per group and topic at a time.
+	// Group names the consumer group, whose members share the partitions and under
+	// which positions are kept: letters, digits, '_' and '-'. Required.
 	Group string
+	// Member is a static name: a consumer that comes back under it within the
+	// SessionTimeout gets the partitions that it had, and nothing moves meanwhile;
+	// Close does not give them away either. One process per name. Empty: none.
+	Member string
+	// SessionTimeout is after how much silence of a member the others take its
+	// partitions. At least 100 ms. 0: DefaultSessionTimeout, 5 s.
+	SessionTimeout time.Duration
 	// Start is where a group without a position begins. Default: Earliest.
 	Start Position
+	// StartTime and StartOffset belong to AtTime and AtOffset.
+	StartTime   time.Time
+	StartOffset uint64
 	// MaxPollRecords is how many records Poll returns at most: 1 lets Commit
 	// confirm each record by itself. 0, or more than 512: 512.
 	MaxPollRecords int
+	// MaxInFlight is how many records of a partition may wait for Poll, on their way
+	// or here, give or take one Poll. 0: 4096.
+	MaxInFlight int
+	// AutoCommit lets Poll, before it returns more, commit what it has returned
+	// before, when so much time has passed since it last did; and before partitions are
+	// revoked, and in Close. 0: only Commit and CommitOffset commit.
+	AutoCommit time.Duration
+	// OnAssigned is called by Poll with partitions that the consumer reads from now
+	// on. It may set Next, to begin elsewhere: where a position is that was stored
+	// together with results. nil: nothing is called, and reading begins at once.
+	OnAssigned func(ctx context.Context, parts []Assignment) error
+	// OnRevoked is called by Poll and Close with partitions that others will read,
+	// before they can: everything that Poll returned has been processed by then, and
+	// may still be committed.
+	OnRevoked func(ctx context.Context, parts []int) error
+	// OnLost is called by Poll with partitions that were taken away because the
+	// consumer was silent for longer than its SessionTimeout: others may read them
+	// already, and commits of them fail.
+	OnLost func(ctx context.Context, parts []int) error
+}
+
+// Assignment is a partition that a consumer reads.
+type Assignment struct {
+	Partition int
+	// Next is the offset to begin with.
+	Next uint64
 }
 
 func chunkLimit(maxPoll int) int {
@@ -76,171 +119,208 @@ type Record[V any] struct {
 	Err error
 }
 
-// Consumer reads a topic for a consumer group: all partitions, each in order.
-// Its positions are those of the last Commit; what was polled after it comes
-// again to the next Consumer of the group. Poll, Commit and CaughtUp are to be
-// called from one goroutine at a time.
+// Consumer is a member of a consumer group: it reads some of the topic's partitions,
+// each in order, and the other members the rest. Partitions move when members come
+// and go: a partition is read on from the group's committed offset, so what was
+// polled after the last Commit comes again. A member beyond the number of partitions
+// waits in Poll until one is free.
+//
+// All methods but Close, Pause and Resume are to be called from one goroutine at a time.
+// A consumer must Poll for partitions to leave it: that is when all that it got has been
+// processed.
 type Consumer[V any] struct {
 	c     *Client
 	topic Topic[V]
 	spec  TopicSpec
-	group string
+	cfg   ConsumerConfig
 	codec Codec[V]
 	limit int // of records per Poll
 
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	member    *Membership
+	run       context.Context //nolint:containedctx // that of the goroutines, which begin with each assignment
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	committed time.Time // automatically, belongs to Poll
 
-	mu     sync.Mutex
-	ready  chan struct{} // has a token when there may be something to poll
-	parts  []*consumerPart[V]
-	turn   int   // the partition that Poll looks at first
-	err    error // nothing more can be read
-	closed bool
+	mu       sync.Mutex
+	ready    chan struct{} // has a token when there may be something to do
+	parts    map[int]*consumerPart[V]
+	order    []*consumerPart[V] // those to be polled
+	turn     int                // the one that Poll looks at first
+	paused   map[int]bool
+	assigned []*consumerPart[V] // not told yet
+	revoked  []int
+	lost     []int
+	err      error // nothing more can be read
+	closed   bool
 }
 
-// consumerPart is one partition of a Consumer. Its fields are guarded by the
-// Consumer's mutex.
+// consumerPart is one partition while a Consumer holds it. Its fields are guarded by
+// the Consumer's mutex.
 type consumerPart[V any] struct {
+	number int
+	opened chan struct{} // closed when next is known, or the partition cannot be read
+	begin  chan struct{} // closed when OnAssigned has returned
+	done   chan struct{} // closed when its goroutine has ended
+	cancel context.CancelFunc
+	told   bool // the user knows of it
+
+	next     uint64        // where reading begins
 	chunks   []chunk[V]    // what waits for Poll, oldest first
 	buffered int           // records in chunks
 	bytes    int           // of the values in them
 	room     chan struct{} // closed when Poll has made room
-	polled   ackAt         // of the last record returned by Poll
-	acked    uint64        // committed offset: the last one that needs no redelivery
-	epoch    int           // attachments so far
+	polled   uint64        // last offset that Poll has returned
+	acked    uint64        // committed offset: the last one that is done
 
-	// filling is the chunk that grows; it belongs to the feed's goroutine.
+	// filling is the chunk that grows; it belongs to the part's goroutine.
 	filling []Record[V]
-	reply   string // of its last record
-	size    int    // of the values in it
+	size    int // of the values in it
 }
 
 // chunk is what one Poll returns: records change hands together, without a copy
 // and without a lock for each.
 type chunk[V any] struct {
 	records []Record[V]
-	last    ackAt
 	bytes   int
 }
 
-// ackAt is how to acknowledge an offset.
-type ackAt struct {
-	offset uint64
-	reply  string
-	epoch  int // the reply is good in this attachment only
+func (cfg ConsumerConfig) check() error {
+	switch {
+	case cfg.Start < Earliest || cfg.Start > AtOffset:
+		return fmt.Errorf("stream: ConsumerConfig.Start is %d, not Earliest, Latest, AtTime or AtOffset", cfg.Start)
+	case cfg.Start == AtTime && cfg.StartTime.IsZero():
+		return errors.New("stream: ConsumerConfig.Start is AtTime without a StartTime")
+	case cfg.Start == AtOffset && cfg.StartOffset == 0:
+		return errors.New("stream: ConsumerConfig.Start is AtOffset without a StartOffset")
+	case cfg.MaxPollRecords < 0:
+		return fmt.Errorf("stream: ConsumerConfig.MaxPollRecords is %d, not a number of records (or 0 for 512)", cfg.MaxPollRecords)
+	case cfg.MaxInFlight < 0:
+		return fmt.Errorf("stream: ConsumerConfig.MaxInFlight is %d, not a number of records (or 0 for %d)", cfg.MaxInFlight, bufferRecords)
+	case cfg.AutoCommit < 0:
+		return fmt.Errorf("stream: ConsumerConfig.AutoCommit is %v, not an interval (or 0 for none)", cfg.AutoCommit)
+	}
+	return checkGroup(cfg.Group)
 }
 
-// NewConsumer opens the topic's partitions for the group and begins to read
-// ahead. The durable of each partition is reset to its committed offset first,
-// so that reading resumes at once and in order whatever became of the last
-// reader. ctx bounds the opening; Close ends the Consumer.
+// NewConsumer joins the group, takes the partitions that are its share and free, and
+// begins to read ahead. ctx bounds the opening; Close ends the Consumer.
 func NewConsumer[V any](ctx context.Context, c *Client, topic Topic[V], cfg ConsumerConfig) (*Consumer[V], error) {
 	spec := topic.Spec()
-	if err := errors.Join(spec.Validate(), checkGroup(cfg.Group)); err != nil {
+	if err := errors.Join(spec.Validate(), cfg.check()); err != nil {
 		return nil, err
 	}
-	if cfg.Start != Earliest && cfg.Start != Latest {
-		return nil, fmt.Errorf("stream: ConsumerConfig.Start is %d, not Earliest or Latest", cfg.Start)
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = bufferRecords
 	}
-	if cfg.MaxPollRecords < 0 {
-		return nil, fmt.Errorf("stream: ConsumerConfig.MaxPollRecords is %d, not a number of records (or 0 for 512)", cfg.MaxPollRecords)
-	}
-	run, cancel := context.WithCancel(context.Background())
 	k := &Consumer[V]{
-		c: c, topic: topic, spec: spec, group: cfg.Group, codec: topic.codec(),
-		limit:  chunkLimit(cfg.MaxPollRecords),
-		cancel: cancel,
+		c: c, topic: topic, spec: spec, cfg: cfg, codec: topic.codec(),
+		limit:  min(chunkLimit(cfg.MaxPollRecords), cfg.MaxInFlight),
 		ready:  make(chan struct{}, 1),
-		parts:  make([]*consumerPart[V], spec.Partitions),
+		parts:  make(map[int]*consumerPart[V]),
+		paused: make(map[int]bool),
 	}
-	feeds := make([]*feed, spec.Partitions)
-	parts := make([]int, spec.Partitions)
-	for p := range parts {
-		parts[p] = p
-		k.parts[p] = &consumerPart[V]{room: make(chan struct{})}
-	}
-	err := inParallel(parts, func(p int) error {
-		f, err := k.open(ctx, run, p, cfg.Start)
-		if err != nil {
-			return fmt.Errorf("stream: consume topic %q partition %d as group %q: %w", spec.Name, p, cfg.Group, err)
-		}
-		feeds[p] = f
-		return nil
-	})
-	if err != nil {
-		cancel()
-		for _, f := range feeds {
-			if f != nil {
-				f.close()
-			}
-		}
+	if err := k.open(ctx); err != nil {
 		return nil, err
-	}
-	for _, f := range feeds {
-		k.wg.Go(func() {
-			err := f.run(run)
-			f.close()
-			if err != nil {
-				k.fail(fmt.Errorf("stream: consume topic %q as group %q: %w", spec.Name, cfg.Group, err))
-			}
-		})
 	}
 	return k, nil
 }
 
-// open attaches to the durable of one partition.
-func (k *Consumer[V]) open(ctx, run context.Context, p int, start Position) (*feed, error) {
-	part := k.parts[p]
-	info, created, err := k.c.openGroup(ctx, k.spec, k.group, p)
-	if err != nil {
-		return nil, err
-	}
-	floor := info.AckFloor.Stream
-	if created && start == Latest {
-		stream, err := k.c.streamInfo(ctx, k.spec.BackingStream(p))
-		if err != nil {
+// Poll returns records that have arrived, at least one, and waits for them until
+// ctx ends. They are of one partition, in order and without a hole; partitions
+// take turns. It calls OnAssigned, OnRevoked and OnLost; an error of theirs is returned.
+// Once nothing more can be read, and all that had arrived has been returned, it
+// gives the reason: *OffsetGoneError, *TopicNotFoundError, *MemberReplacedError,
+// ErrClosed.
+func (k *Consumer[V]) Poll(ctx context.Context) ([]Record[V], error) {
+	for {
+		if err := k.rebalance(ctx); err != nil {
 			return nil, err
 		}
-		floor = stream.State.LastSeq
-	}
-	part.acked = floor
-	keys := k.spec.keyReader(p)
-	f := &feed{c: k.c, stream: k.spec.BackingStream(p), gapless: !k.spec.Compact, last: floor}
-	f.errs = k.spec.feedErrors(p)
-	f.errs.busy = func() error {
-		return &GroupBusyError{Topic: k.spec.Name, Partition: p, Group: k.group}
-	}
-	checked := true
-	f.attach = func(ctx context.Context, _ uint64) (string, error) {
-		k.mu.Lock()
-		next := part.acked + 1
-		part.epoch++
-		k.mu.Unlock()
-		if !checked {
-			// Somebody may have deleted the durable meanwhile.
-			if _, _, err := k.c.openGroup(ctx, k.spec, k.group, p); err != nil {
-				return "", err
-			}
+		if err := k.autoCommit(ctx); err != nil {
+			return nil, err
 		}
-		checked = false
-		if err := k.c.resetGroup(ctx, k.spec, k.group, p, next); err != nil {
-			return "", err
+		fresh := k.member.Fresh()
+		out, err := k.take(fresh)
+		if len(out) > 0 || err != nil {
+			return out, err
 		}
-		return k.group, nil
-	}
-	f.skipped = func(m *nats.Msg, pos position) { k.again(part, m, pos) }
-	f.handle = func(m *nats.Msg, pos position) bool {
-		part.filling = append(part.filling, k.record(p, keys, m, pos))
-		part.reply = m.Reply
-		part.size += len(m.Data)
-		if len(part.filling) < k.limit && part.size < chunkBytes {
-			return true
+		if err := k.wait(ctx, fresh); err != nil {
+			return nil, err
 		}
-		return k.put(run, part)
 	}
-	f.idle = func() bool { return k.put(run, part) }
-	return f, f.open(ctx)
+}
+
+// wait ends when there may be something to do.
+func (k *Consumer[V]) wait(ctx context.Context, fresh bool) error {
+	var tick <-chan time.Time
+	limit := k.cfg.AutoCommit
+	if !fresh {
+		limit = pauseLook
+	}
+	if limit > 0 {
+		t := time.NewTimer(limit)
+		defer t.Stop()
+		tick = t.C
+	}
+	select {
+	case <-k.ready:
+	case <-tick:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// take gives the oldest chunk of the partition whose turn it is; nothing where the
+// consumer may have lost what it holds.
+func (k *Consumer[V]) take(fresh bool) ([]Record[V], error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil, ErrClosed
+	}
+	if !fresh && k.err == nil {
+		return nil, nil
+	}
+	for range k.order {
+		k.turn %= len(k.order)
+		part := k.order[k.turn]
+		k.turn++
+		if len(part.chunks) == 0 || k.paused[part.number] {
+			continue
+		}
+		c := part.chunks[0]
+		part.chunks[0] = chunk[V]{} // its records are the caller's now
+		part.chunks = part.chunks[1:]
+		part.buffered -= len(c.records)
+		part.bytes -= c.bytes
+		part.polled = c.records[len(c.records)-1].Offset
+		close(part.room)
+		part.room = make(chan struct{})
+		return c.records, nil
+	}
+	return nil, k.err
+}
+
+// Pause keeps Poll from returning records of those partitions until Resume, also
+// when they leave and come back. Reading ahead goes on until the buffer is full.
+func (k *Consumer[V]) Pause(parts ...int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range parts {
+		k.paused[p] = true
+	}
+}
+
+// Resume undoes Pause.
+func (k *Consumer[V]) Resume(parts ...int) {
+	k.mu.Lock()
+	for _, p := range parts {
+		delete(k.paused, p)
+	}
+	k.mu.Unlock()
+	k.wake()
 }
 
 // record decodes a message.
@@ -277,7 +357,7 @@ func (k *Consumer[V]) put(run context.Context, part *consumerPart[V]) bool {
 		return true
 	}
 	k.mu.Lock()
-	for part.buffered >= bufferRecords || part.bytes >= bufferBytes {
+	for part.buffered >= k.cfg.MaxInFlight || part.bytes >= bufferBytes {
 		room := part.room
 		k.mu.Unlock()
 		select {
@@ -287,31 +367,13 @@ func (k *Consumer[V]) put(run context.Context, part *consumerPart[V]) bool {
 		}
 		k.mu.Lock()
 	}
-	last := ackAt{offset: part.filling[n-1].Offset, reply: part.reply, epoch: part.epoch}
-	part.chunks = append(part.chunks, chunk[V]{records: part.filling, last: last, bytes: part.size})
+	part.chunks = append(part.chunks, chunk[V]{records: part.filling, bytes: part.size})
 	part.buffered += n
 	part.bytes += part.size
 	k.mu.Unlock()
 	part.filling, part.size = make([]Record[V], 0, min(2*n, k.limit)), 0
 	k.wake()
 	return true
-}
-
-// again sees a redelivery of what Poll has had: it brings a fresh way to
-// acknowledge it.
-func (k *Consumer[V]) again(part *consumerPart[V], m *nats.Msg, pos position) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if part.polled.offset == pos.stream {
-		part.polled.reply, part.polled.epoch = m.Reply, part.epoch
-		return
-	}
-	for i := range part.chunks {
-		if last := &part.chunks[i].last; last.offset == pos.stream {
-			last.reply, last.epoch = m.Reply, part.epoch
-			return
-		}
-	}
 }
 
 func (k *Consumer[V]) wake() {
@@ -330,143 +392,28 @@ func (k *Consumer[V]) fail(err error) {
 	k.wake()
 }
 
-// Poll returns records that have arrived, at least one, and waits for them until
-// ctx ends. They are of one partition, in order and without a hole; partitions
-// take turns. Once nothing more can be read, and all that had arrived has been
-// returned, it gives the reason: *OffsetGoneError, *TopicNotFoundError,
-// *GroupBusyError, ErrClosed.
-func (k *Consumer[V]) Poll(ctx context.Context) ([]Record[V], error) {
-	for {
-		out, err := k.take()
-		if len(out) > 0 || err != nil {
-			return out, err
-		}
-		select {
-		case <-k.ready:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-func (k *Consumer[V]) take() ([]Record[V], error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
-		return nil, ErrClosed
-	}
-	for range k.parts {
-		part := k.parts[k.turn]
-		k.turn = (k.turn + 1) % len(k.parts)
-		if len(part.chunks) == 0 {
-			continue
-		}
-		c := part.chunks[0]
-		part.chunks[0] = chunk[V]{} // its records are the caller's now
-		part.chunks = part.chunks[1:]
-		part.buffered -= len(c.records)
-		part.bytes -= c.bytes
-		part.polled = c.last
-		close(part.room)
-		part.room = make(chan struct{})
-		return c.records, nil
-	}
-	return nil, k.err
-}
-
-// Commit makes the positions behind everything that Poll has returned the
-// group's, and returns when the server has confirmed that.
-func (k *Consumer[V]) Commit(ctx context.Context) error {
-	k.mu.Lock()
-	if k.closed {
-		k.mu.Unlock()
-		return ErrClosed
-	}
-	k.mu.Unlock()
-	parts := make([]int, len(k.parts))
-	for p := range parts {
-		parts[p] = p
-	}
-	return inParallel(parts, func(p int) error {
-		if err := k.commit(ctx, p); err != nil {
-			return fmt.Errorf("stream: commit group %q in topic %q partition %d: %w", k.group, k.spec.Name, p, err)
-		}
-		return nil
-	})
-}
-
-func (k *Consumer[V]) commit(ctx context.Context, p int) error {
-	part := k.parts[p]
-	for {
-		k.mu.Lock()
-		at, acked, fresh := part.polled, part.acked, part.polled.epoch == part.epoch
-		k.mu.Unlock()
-		if at.offset <= acked {
-			return nil
-		}
-		var err error
-		if fresh {
-			err = k.ack(ctx, at.reply)
-		} else {
-			// The way to acknowledge it was lost with an attachment. Moving the
-			// durable says the same; the feed notices and attaches anew.
-			err = k.c.StoreOffset(ctx, k.spec, k.group, p, at.offset+1)
-		}
-		if err == nil {
-			k.mu.Lock()
-			part.acked = max(part.acked, at.offset)
-			k.mu.Unlock()
-			return nil
-		}
-		k.c.log.Debug("commit is tried again", zap.String("topic", k.spec.Name), zap.Int("partition", p), zap.Error(err))
-		if !fresh || errors.Is(err, nats.ErrConnectionClosed) || ctx.Err() != nil {
-			return err
-		}
-		k.mu.Lock()
-		if part.polled.epoch == at.epoch {
-			part.polled.epoch = -1 // go the other way next time
-		}
-		k.mu.Unlock()
-	}
-}
-
-// ack acknowledges and waits for the server to confirm it.
-func (k *Consumer[V]) ack(ctx context.Context, reply string) error {
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	_, err := k.c.nc.RequestWithContext(ctx, reply, []byte("+ACK"))
-	return err
-}
-
-// CaughtUp says whether Poll has returned every record that was stored before
-// the call.
+// CaughtUp says whether Poll has returned every record of the consumer's partitions
+// that was stored before the call.
 func (k *Consumer[V]) CaughtUp(ctx context.Context) (bool, error) {
+	k.mu.Lock()
+	err := k.err
+	at := make(map[int]uint64)
 	for p, part := range k.parts {
-		k.mu.Lock()
-		at := max(part.polled.offset, part.acked)
-		waiting, err := part.buffered > 0, k.err
-		k.mu.Unlock()
-		if err != nil {
+		if part.buffered > 0 || k.paused[p] && len(part.chunks) > 0 || part.next == 0 {
+			k.mu.Unlock()
 			return false, err
 		}
-		if waiting {
-			return false, nil
-		}
-		more, err := k.c.hasAfter(ctx, k.spec.BackingStream(p), at)
+		at[p] = max(part.polled, part.next-1)
+	}
+	k.mu.Unlock()
+	if err != nil {
+		return false, err
+	}
+	for p, offset := range at {
+		more, err := k.c.hasAfter(ctx, k.spec.BackingStream(p), offset)
 		if err != nil || more {
 			return false, err
 		}
 	}
 	return true, nil
-}
-
-// Close ends reading and waits for it. It does not commit. Further calls do
-// nothing.
-func (k *Consumer[V]) Close() {
-	k.mu.Lock()
-	k.closed = true
-	k.mu.Unlock()
-	k.cancel()
-	k.wg.Wait()
-	k.wake()
 }

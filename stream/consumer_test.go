@@ -258,57 +258,6 @@ func TestConsumerAcrossServerRestarts(t *testing.T) {
 	requireAll(t, rounds*each, 100, pollN(t, k, 100))
 }
 
-// A second reader on the durable splits its messages. Neither skips any.
-func TestSecondReaderIsNoticed(t *testing.T) {
-	ctx := testContext(t)
-	c := newClient(t)
-	topic := stream.Topic[string]{Name: "t", Codec: stream.String()}
-	createTopic(t, c, topic.Spec())
-	first := newConsumer(t, c, topic, stream.ConsumerConfig{Group: "g"})
-	second := newConsumer(t, c, topic, stream.ConsumerConfig{Group: "g"})
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if err := c.Publish(ctx, []stream.Outgoing{{Topic: topic.Spec(), Key: "k", Data: fmt.Append(nil, i)}}); err != nil {
-				t.Error(err)
-				return
-			}
-		}
-	}()
-	busy := make(chan error, 2)
-	for _, k := range []*stream.Consumer[string]{first, second} {
-		go func() {
-			next := uint64(1)
-			for {
-				records, err := k.Poll(ctx)
-				if err != nil {
-					busy <- err
-					return
-				}
-				for _, r := range records {
-					if r.Offset != next {
-						t.Errorf("offset %d came, expected %d", r.Offset, next)
-					}
-					next = r.Offset + 1
-				}
-			}
-		}()
-	}
-	var busyErr *stream.GroupBusyError
-	require.ErrorAs(t, <-busy, &busyErr)
-	close(stop)
-	<-stopped
-	first.Close()
-	second.Close()
-	<-busy
-}
-
 func TestStoreOffsetShowsInTheConsumerReport(t *testing.T) {
 	ctx := testContext(t)
 	nc := embeddedtest.Connect(t)

@@ -21,6 +21,10 @@ var (
 	// before Replay, which is what finds the head.
 	ErrNotReplayed = errors.New("stream: journal has not been replayed yet (call Replay first)")
 
+	// ErrTrimmed says that the owner of a journal has trimmed entries that had not
+	// been read yet: what has been read is outdated, begin anew.
+	ErrTrimmed = errors.New("stream: journal has been trimmed beyond what was read (open it again and begin anew)")
+
 	// ErrClosed says that the reader, consumer or producer has been closed.
 	ErrClosed = errors.New("stream: closed")
 
@@ -314,18 +318,32 @@ func noRoom(err error) error {
 	return err
 }
 
-// GroupBusyError says that somebody else pulls from a durable of the consumer
-// group, so that neither reader sees all records.
-type GroupBusyError struct {
-	// Topic, Partition and Group say which durable.
-	Topic     string
-	Partition int
-	Group     string
+// ClaimLostError says that a member of a group does not hold an item, a partition for
+// example, any more: it was silent for longer than its session timeout and another
+// member may have it, or it has been released. What it did since its last commit
+// is done again by the new holder.
+type ClaimLostError struct {
+	// Group and Item are the names; those of consumer groups are
+	// "consumer.<topic>.<group>" and the partition's number.
+	Group string
+	Item  string
 }
 
-// Error names the durable and the way out.
-func (e *GroupBusyError) Error() string {
-	return fmt.Sprintf("stream: topic %q partition %d: another reader pulls for consumer group %q (stop it, or use another group)", e.Topic, e.Partition, e.Group)
+// Error names the item and what happens.
+func (e *ClaimLostError) Error() string {
+	return fmt.Sprintf("stream: group %q: this member does not hold %s any more (it was revoked, or the member was silent for longer than its session timeout; drop what is not committed)", e.Group, e.Item)
+}
+
+// MemberReplacedError says that another process has joined a group under the
+// same static name.
+type MemberReplacedError struct {
+	Group  string
+	Member string
+}
+
+// Error names the member and the way out.
+func (e *MemberReplacedError) Error() string {
+	return fmt.Sprintf("stream: group %q: another process has joined as member %q (give every process a name of its own)", e.Group, e.Member)
 }
 
 // GroupActiveError says that a consumer group cannot be reset or deleted because

@@ -50,13 +50,13 @@ type feed struct {
 	// idle, if set, is called before the feed waits or attaches anew. false: it
 	// ends.
 	idle func() bool
-	// skipped, if set, sees deliveries at or before the last one handed over.
-	skipped func(m *nats.Msg, p position)
 	// ephemeral consumers are deleted when the feed leaves them.
 	ephemeral bool
 	// gapless: the stream loses messages to retention only, so a hole in the
 	// sequence means that retention has overtaken the reader.
 	gapless bool
+	// credit, if set, is how many messages the server owes at most.
+	credit int
 	// gone makes the error for offsets that retention has removed, or that the
 	// stream has not reached.
 	errs feedErrors
@@ -70,9 +70,6 @@ type feed struct {
 	seen     uint64 // consumer sequence last seen
 	owed     int    // messages that the server was asked for and has not sent
 	size     int    // moving average of message sizes
-	breaks   int    // attachments that followed a broken sequence, lately
-	brokenAt time.Time
-	brokenIn uint64 // the connection's reconnects at that time
 }
 
 // feedErrors turns what can happen to a stream into the owner's typed errors.
@@ -80,7 +77,6 @@ type feedErrors struct {
 	notFound func() error
 	gone     func(wanted, first uint64) error
 	ahead    func(wanted, next uint64) error
-	busy     func() error // nil: nobody can interfere
 }
 
 // open attaches for the first time. A feed that opened must be closed.
@@ -273,6 +269,9 @@ func (f *feed) pull() error {
 	if f.size > 0 {
 		limit = min(max(creditBytes/f.size, minCredit), maxCredit)
 	}
+	if f.credit > 0 {
+		limit = min(limit, f.credit)
+	}
 	if f.owed > limit/2 {
 		return nil
 	}
@@ -310,9 +309,6 @@ func (f *feed) take(ctx context.Context, m *nats.Msg) (bool, error) {
 		return false, fmt.Errorf("%w: %w (reply %q)", errBroken, err, m.Reply)
 	}
 	if p.consumer != f.seen+1 {
-		if err := f.countBreak(); err != nil {
-			return false, err
-		}
 		return false, fmt.Errorf("%w: delivery %d came after %d", errBroken, p.consumer, f.seen)
 	}
 	f.seen = p.consumer
@@ -323,9 +319,6 @@ func (f *feed) take(ctx context.Context, m *nats.Msg) (bool, error) {
 	}
 	f.size = (7*f.size + n) / 8
 	if p.stream <= f.last {
-		if f.skipped != nil {
-			f.skipped(m, p)
-		}
 		return true, nil
 	}
 	if f.gapless && f.last > 0 && p.stream != f.last+1 {
@@ -364,22 +357,4 @@ func (f *feed) control(m *nats.Msg) error {
 	default:
 		return fmt.Errorf("%w: %s %s", errBroken, status, m.Header.Get("Description"))
 	}
-}
-
-// countBreak notices a second reader on the same durable: then deliveries are
-// missing again and again, though the connection is fine.
-func (f *feed) countBreak() error {
-	if f.errs.busy == nil {
-		return nil
-	}
-	// A server that restarts breaks the sequence as well.
-	now, reconnects := time.Now(), f.c.nc.Stats().Reconnects
-	if now.Sub(f.brokenAt) > 10*time.Second || f.brokenIn != reconnects {
-		f.breaks = 0
-	}
-	f.brokenAt, f.brokenIn = now, reconnects
-	if f.breaks++; f.breaks > 5 {
-		return f.errs.busy()
-	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -17,6 +18,10 @@ type GroupOffset struct {
 	// Lag is the number of records at or after Next.
 	Lag uint64
 }
+
+// ackWait is long: should somebody pull from a group's durable, nothing comes twice
+// because he is slow.
+const ackWait = 24 * time.Hour
 
 func checkGroup(group string) error {
 	if problem := nameProblem(group); problem != "" {
@@ -32,35 +37,51 @@ func groupConfig(spec TopicSpec, group string, p int) jetstream.ConsumerConfig {
 		Description:   fmt.Sprintf("Rossby consumer group %s on topic %s, partition %d", group, spec.Name, p),
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy:     jetstream.AckAllPolicy,
-		// Redelivery breaks order, and is never what makes a reader progress:
-		// readers reset the durable when they take over.
+		// The durable keeps a position, nobody pulls from it: redelivery breaks order.
 		AckWait:       ackWait,
 		MaxAckPending: -1,
 		MaxDeliver:    -1,
 	}
 }
 
-// openGroup gives the state of the group's durable and creates it if need be.
-func (c *Client) openGroup(ctx context.Context, spec TopicSpec, group string, p int) (info *jetstream.ConsumerInfo, created bool, err error) {
+// lookGroup gives the state of the group's durable; nil: there is none.
+func (c *Client) lookGroup(ctx context.Context, spec TopicSpec, group string, p int) (info *jetstream.ConsumerInfo, err error) {
 	stream := spec.BackingStream(p)
 	err = c.ask(ctx, func(ctx context.Context) error {
 		cons, err := c.js.Consumer(ctx, stream, group)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			created = true
-			cons, err = c.js.CreateOrUpdateConsumer(ctx, stream, groupConfig(spec, group, p))
-		}
 		if err == nil {
 			info = cons.CachedInfo()
 		}
 		return err
 	})
 	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		return nil, nil
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		err = &TopicNotFoundError{Topic: spec.Name, Partition: p}
+		return nil, &TopicNotFoundError{Topic: spec.Name, Partition: p}
 	case err == nil && info.Config.AckPolicy != jetstream.AckAllPolicy:
-		err = &NameError{Kind: "consumer group", Name: group, Problem: fmt.Sprintf("stream %s has a consumer of that name with other settings (choose another name)", stream)}
+		return nil, &NameError{Kind: "consumer group", Name: group, Problem: fmt.Sprintf("stream %s has a consumer of that name with other settings (choose another name)", stream)}
 	}
-	return info, created, err
+	return info, err
+}
+
+// openGroup gives the state of the group's durable and creates it if need be.
+func (c *Client) openGroup(ctx context.Context, spec TopicSpec, group string, p int) (info *jetstream.ConsumerInfo, created bool, err error) {
+	info, err = c.lookGroup(ctx, spec, group, p)
+	if info != nil || err != nil {
+		return info, false, err
+	}
+	err = c.ask(ctx, func(ctx context.Context) error {
+		cons, err := c.js.CreateOrUpdateConsumer(ctx, spec.BackingStream(p), groupConfig(spec, group, p))
+		if err == nil {
+			info = cons.CachedInfo()
+		}
+		return err
+	})
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = &TopicNotFoundError{Topic: spec.Name, Partition: p}
+	}
+	return info, true, err
 }
 
 // resetGroup moves the durable: its next delivery is the record at next, and its

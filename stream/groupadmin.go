@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +17,8 @@ type GroupInfo struct {
 	Topic, Group string
 	// Offsets has the position and the lag in every partition, in order.
 	Offsets []GroupOffset
-	// Active says why the group counts as active, "a member waits for records of
-	// partition 3" for example. Empty: no member is known.
+	// Active says why the group counts as active, "member billing-1 holds partitions
+	// [0 3]" for example. Empty: no member is known. Members tells all of them.
 	Active string
 }
 
@@ -66,6 +67,10 @@ func (c *Client) groupsOf(ctx context.Context, spec TopicSpec) ([]GroupInfo, err
 			names[name] = struct{}{}
 		}
 	}
+	members, err := c.membersOf(ctx, spec.Name)
+	if err != nil {
+		return nil, err
+	}
 	var out []GroupInfo
 	for name := range names {
 		g := GroupInfo{Topic: spec.Name, Group: name}
@@ -84,17 +89,12 @@ func (c *Client) groupsOf(ctx context.Context, spec TopicSpec) ([]GroupInfo, err
 				g.Active = fmt.Sprintf("%s of partition %d", why, p)
 			}
 		}
+		if m := members[name]; len(m) > 0 {
+			g.Active = m[0].active()
+		}
 		out = append(out, g)
 	}
-	slices.SortFunc(out, func(a, b GroupInfo) int {
-		switch {
-		case a.Group < b.Group:
-			return -1
-		case a.Group > b.Group:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(out, func(a, b GroupInfo) int { return cmp.Compare(a.Group, b.Group) })
 	return out, nil
 }
 
@@ -121,15 +121,15 @@ func (c *Client) durables(ctx context.Context, spec TopicSpec, p int) (map[strin
 	return found, err
 }
 
-// groupActive says what a member of the group is seen doing, and "" when no
-// member is seen. A member that has been too slow to ask for more is not seen.
+// groupActive says what somebody who pulls from the group's durable is seen doing: a
+// client that is no Consumer. Empty: nobody is seen.
 func groupActive(info *jetstream.ConsumerInfo) string {
 	if info.NumWaiting > 0 {
-		return "a member waits for records"
+		return "a client waits for records"
 	}
 	for _, g := range info.PriorityGroups {
 		if g.PinnedClientID != "" {
-			return "a member is pinned to the durable"
+			return "a client is pinned to the durable"
 		}
 	}
 	return ""
@@ -138,6 +138,13 @@ func groupActive(info *jetstream.ConsumerInfo) string {
 // stopped makes sure that no member of the group is active in those partitions.
 // A durable that does not exist has none.
 func (c *Client) stopped(ctx context.Context, spec TopicSpec, group string, parts []int) error {
+	members, err := c.Members(ctx, spec, group)
+	if err != nil {
+		return err
+	}
+	if len(members) > 0 {
+		return &GroupActiveError{Topic: spec.Name, Partition: parts[0], Group: group, Reason: members[0].active()}
+	}
 	return inParallel(parts, func(p int) error {
 		var why string
 		err := c.ask(ctx, func(ctx context.Context) error {
@@ -239,7 +246,7 @@ func (c *Client) ResetGroup(ctx context.Context, r GroupReset) ([]GroupOffset, e
 		next, err = c.resetPositions(ctx, spec, r)
 	}
 	if err == nil {
-		err = inParallel(parts, func(p int) error { return c.StoreOffset(ctx, spec, r.Group, p, next[p]) })
+		err = inParallel(parts, func(p int) error { return c.resetPartition(ctx, spec, r.Group, groupAtOffset{p, next[p]}) })
 	}
 	if err == nil {
 		err = inParallel(indexes(parts), func(i int) error {
@@ -324,6 +331,9 @@ func (c *Client) DeleteGroup(ctx context.Context, spec TopicSpec, group string) 
 	}
 	parts := partitionsAfter(-1, spec)
 	err := c.stopped(ctx, spec, group, parts)
+	if err == nil {
+		err = c.forgetGroups(ctx, membershipName(spec.Name, group)+".")
+	}
 	if err == nil {
 		err = inParallel(parts, func(p int) error {
 			c.groups.Delete(groupAt{spec.BackingStream(p), group})

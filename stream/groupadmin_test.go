@@ -213,7 +213,7 @@ func TestActiveGroupsAreLeftAlone(t *testing.T) {
 	groups, err := c.Groups(ctx, spec)
 	require.NoError(t, err)
 	require.Len(t, groups, 1)
-	require.Contains(t, groups[0].Active, "waits for records")
+	require.Contains(t, groups[0].Active, "holds partitions [0 1]")
 
 	k.Close()
 	require.Eventually(t, func() bool {

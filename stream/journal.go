@@ -60,6 +60,7 @@ type Journal struct {
 	replayed bool
 	head     uint64 // sequence of the last message that this owner knows of
 	spans    []span // entries of more than one message, oldest first
+	followed replay // what Follow has handed over
 }
 
 // span is the extent of an entry of several messages.

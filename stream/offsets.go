@@ -69,27 +69,44 @@ func (c *Client) OffsetsAt(ctx context.Context, spec TopicSpec, t time.Time) ([]
 	if err != nil {
 		return nil, err
 	}
-	req, err := json.Marshal(map[string]any{"start_time": t.UTC(), "next_by_subj": ">"})
-	if err != nil {
-		return nil, fmt.Errorf("stream: offsets of topic %q at %v: %w", spec.Name, t, err)
-	}
 	out := make([]uint64, len(extents))
 	err = inParallel(partitionsAfter(-1, spec), func(p int) error {
-		m, err := c.getMsg(ctx, spec.BackingStream(p), req)
-		switch {
-		case errors.Is(err, jetstream.ErrStreamNotFound):
-			return &TopicNotFoundError{Topic: spec.Name, Partition: p}
-		case err != nil:
-			return fmt.Errorf("stream: offset of topic %q partition %d at %v: %w", spec.Name, p, t, err)
-		case m != nil:
-			out[p] = m.Seq
-		default:
-			out[p] = extents[p].Next
-		}
-		return nil
+		var err error
+		out[p], err = c.offsetAfter(ctx, spec, extents[p], t)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// offsetAt is OffsetsAt for one partition.
+func (c *Client) offsetAt(ctx context.Context, spec TopicSpec, p int, t time.Time) (uint64, error) {
+	info, err := c.streamInfo(ctx, spec.BackingStream(p))
+	if err != nil {
+		return 0, err
+	}
+	e := extent(info.State)
+	e.Partition = p
+	return c.offsetAfter(ctx, spec, e, t)
+}
+
+// offsetAfter gives the first offset that was stored at or after t, or the end that
+// the extent says.
+func (c *Client) offsetAfter(ctx context.Context, spec TopicSpec, e PartitionOffsets, t time.Time) (uint64, error) {
+	req, err := json.Marshal(map[string]any{"start_time": t.UTC(), "next_by_subj": ">"})
+	if err != nil {
+		return 0, fmt.Errorf("stream: offsets of topic %q at %v: %w", spec.Name, t, err)
+	}
+	m, err := c.getMsg(ctx, spec.BackingStream(e.Partition), req)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return 0, &TopicNotFoundError{Topic: spec.Name, Partition: e.Partition}
+	case err != nil:
+		return 0, fmt.Errorf("stream: offset of topic %q partition %d at %v: %w", spec.Name, e.Partition, t, err)
+	case m != nil:
+		return m.Seq, nil
+	}
+	return e.Next, nil
 }

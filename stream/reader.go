@@ -193,10 +193,11 @@ func (c *Client) hasAfter(ctx context.Context, stream string, seq uint64) (bool,
 
 // storedMsg is what the leader answers about one message.
 type storedMsg struct {
-	Seq  uint64    `json:"seq"`
-	Hdrs []byte    `json:"hdrs"`
-	Data []byte    `json:"data"`
-	Time time.Time `json:"time"`
+	Subject string    `json:"subject"`
+	Seq     uint64    `json:"seq"`
+	Hdrs    []byte    `json:"hdrs"`
+	Data    []byte    `json:"data"`
+	Time    time.Time `json:"time"`
 }
 
 // nextMsg gets the first message at or after seq from the leader; nil when there

@@ -14,10 +14,13 @@ import (
 // Replay calls fn with every entry, first to last, and remembers the head so
 // that Append continues from it. It is one sequential read, restarted where it
 // was when the connection breaks. An error from fn ends it and is returned;
-// Replay may be called again, also to catch up with what another owner wrote.
+// Replay may be called again, and begins anew then. After Follow it goes on behind
+// what Follow has handed over. The error matches ErrTrimmed when the owner has
+// meanwhile trimmed what was to come next.
 func (j *Journal) Replay(ctx context.Context, fn func(Entry) error) error {
 	j.replayed = false
-	var r replay
+	r := j.followed
+	j.followed = replay{}
 	for {
 		info, err := j.c.streamInfo(ctx, j.name)
 		if err != nil {
@@ -56,6 +59,18 @@ type replay struct {
 
 // read goes on after r.head until nothing is pending. There is something.
 func (j *Journal) read(ctx context.Context, r *replay, fn func(Entry) error) error {
+	err := j.feed(ctx, r, func(e Entry, pending uint64) (bool, error) {
+		err := fn(e)
+		return pending > 0, err
+	})
+	if err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// feed goes on after r.head until ctx ends or fn wants no more.
+func (j *Journal) feed(ctx context.Context, r *replay, fn func(e Entry, pending uint64) (more bool, err error)) error {
 	f := j.c.ephemeralFeed(j.name, jetstream.ConsumerConfig{})
 	f.last = r.head
 	f.errs = TopicSpec{Name: j.name}.feedErrors(0)
@@ -68,25 +83,40 @@ func (j *Journal) read(ctx context.Context, r *replay, fn func(Entry) error) err
 	defer f.close()
 	var failed error
 	f.handle = func(m *nats.Msg, p position) bool {
-		e, whole, err := r.add(m, p)
-		if err == nil && whole {
-			err = fn(e)
+		if r.head > 0 && p.stream != r.head+1 {
+			failed = j.hole(ctx, r.head+1)
+			return false
 		}
+		e, whole, err := r.add(m, p)
 		if err != nil {
 			failed = err
 			return false
 		}
 		r.head = p.stream
-		return p.pending > 0 || r.chunk > 0
+		if !whole {
+			return true
+		}
+		more, err := fn(e, p.pending)
+		failed = err
+		return more && err == nil
 	}
 	err := f.run(ctx)
 	if failed != nil {
 		return failed
 	}
+	return err
+}
+
+// hole says why the message with that sequence did not come.
+func (j *Journal) hole(ctx context.Context, seq uint64) error {
+	info, err := j.c.streamInfo(ctx, j.name)
 	if err != nil {
 		return err
 	}
-	return ctx.Err()
+	if info.State.FirstSeq > seq {
+		return fmt.Errorf("%w (wanted %d, the first is %d)", ErrTrimmed, seq, info.State.FirstSeq)
+	}
+	return fmt.Errorf("its message %d is missing: somebody has deleted it (restore the stream from a backup, or reset the app)", seq)
 }
 
 // add joins chunks. whole says that e is complete.

@@ -244,5 +244,9 @@ func (c *Client) deletePartitions(ctx context.Context, spec TopicSpec) error {
 	if err := inParallel(partitionsAfter(0, spec), drop); err != nil {
 		return err
 	}
+	// A later topic of the name must not inherit positions.
+	if err := c.forgetGroups(ctx, "consumer."+spec.Name+"."); err != nil {
+		return fmt.Errorf("stream: delete topic %q: forget its groups: %w", spec.Name, err)
+	}
 	return drop(0)
 }

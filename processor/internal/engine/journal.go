@@ -71,6 +71,14 @@ func (t *Task) Settled() bool { return t.journal.recorded >= t.journal.withOutbo
 // LastCommit returns the number of the newest commit, 0 if there is none.
 func (t *Task) LastCommit() uint64 { return t.journal.last }
 
+// Oldest returns the place in the journal of the oldest commit that is needed, 0 if there is none.
+func (t *Task) Oldest() uint64 {
+	if len(t.journal.commits) == 0 {
+		return 0
+	}
+	return t.journal.commits[0].seq
+}
+
 // Trim returns the place in the journal before which nothing is needed any more, and forgets those commits. It is false
 // when there is too little to trim to be worth a request.
 func (t *Task) Trim() (before uint64, ok bool) {
@@ -124,4 +132,17 @@ func (t *Task) oldestStore() store {
 		}
 	}
 	return found
+}
+
+// Follow restores an entry of a task that another owner goes on with, and forgets what that owner no longer needs. Restored
+// ends a series of calls.
+func (t *Task) Follow(seq uint64, data []byte) error {
+	if err := t.Restore(seq, data); err != nil {
+		return err
+	}
+	for _, s := range t.stores {
+		s.prune(t.now)
+	}
+	t.Trim()
+	return nil
 }

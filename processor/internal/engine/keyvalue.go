@@ -156,7 +156,7 @@ func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
 		s.rows[c.key] = r
 	}
 	r.value, r.at = c.value, c.at
-	if s.ttl > 0 {
+	if s.ttl > 0 && r.at != 0 {
 		s.expiry.note(r.key, r.at)
 	}
 	s.led.link(r, number, c.size)
@@ -190,6 +190,13 @@ func (s *KeyValue[V]) advance(now int64) {
 			s.led.expire(r)
 			delete(s.rows, key)
 		}
+	}
+}
+
+// prune drops what has expired meanwhile.
+func (s *KeyValue[V]) prune(now int64) {
+	if now != NoTime {
+		s.advance(now)
 	}
 }
 

@@ -20,10 +20,11 @@ type machine struct {
 	win     *Window[string]
 	timers  *Timers
 	walls   *Timers
-	fired   []string
+	fired   *[]string
 	journal map[uint64][]byte
 	seq     uint64
 	first   uint64
+	shadow  *machine // keeps a copy of the task warm
 
 	model model
 	saved model // the model at the last commit
@@ -66,19 +67,23 @@ func newMachine() *machine {
 	m.model = model{now: NoTime, kv: map[string]string{}, exp: map[string]modelRow{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
 	m.saved = m.model.clone()
 	m.make()
+	m.shadow = &machine{}
+	m.shadow.make()
 	return m
 }
 
 func (m *machine) make() {
+	fired := new([]string)
+	m.fired = fired
 	plan := &Plan{App: "app", Name: "sub", Wire: func(t *Task) {
 		m.kv = NewKeyValue(t, "op.kv", stream.JSON[string]())
 		m.exp = NewExpiring(t, "op.exp", retention, stream.JSON[string]())
 		m.win = NewWindow(t, "op.win", retention, stream.JSON[string]())
 		m.timers = NewTimers(t, "op.timers", func(key string, at int64) {
-			m.fired = append(m.fired, fmt.Sprintf("%s@%d", key, at))
+			*fired = append(*fired, fmt.Sprintf("%s@%d", key, at))
 		})
 		m.walls = NewWallTimers(t, "op.walls", func(key string, at int64) {
-			m.fired = append(m.fired, fmt.Sprintf("%s@%d", key, at))
+			*fired = append(*fired, fmt.Sprintf("%s@%d", key, at))
 		})
 	}}
 	m.task = NewTask(plan, 0, 1<<20)
@@ -89,6 +94,7 @@ func (m *machine) commit(t require.TestingT) {
 	require.NoError(t, err)
 	m.seq++
 	m.journal[m.seq] = c.Data
+	require.NoError(t, m.shadow.task.Follow(m.seq, c.Data))
 	m.task.Appended(c.Number, m.seq)
 	m.task.Delivered(c.Number)
 	if before, ok := m.task.Trim(); ok {
@@ -109,24 +115,38 @@ func (m *machine) crash(t require.TestingT) {
 	m.model = m.saved.clone()
 }
 
+// takeOver lets the copy go on, and makes a new one of what the journal holds.
+func (m *machine) takeOver(t require.TestingT) {
+	warm := m.shadow
+	_, err := warm.task.Restored()
+	require.NoError(t, err)
+	m.task, m.kv, m.exp, m.win, m.timers, m.walls, m.fired = warm.task, warm.kv, warm.exp, warm.win, warm.timers, warm.walls, warm.fired
+	m.model = m.saved.clone()
+	m.shadow = &machine{}
+	m.shadow.make()
+	for seq := m.first; seq <= m.seq; seq++ {
+		require.NoError(t, m.shadow.task.Follow(seq, m.journal[seq]))
+	}
+}
+
 func (m *machine) advance(t require.TestingT, now int64) {
-	m.fired = nil
+	*m.fired = nil
 	require.NoError(t, m.task.Advance(now))
 	if now <= m.model.now {
-		require.Empty(t, m.fired)
+		require.Empty(t, *m.fired)
 		return
 	}
 	m.model.now = now
-	require.Equal(t, due(m.model.timers, now), m.fired)
+	require.Equal(t, due(m.model.timers, now), *m.fired)
 }
 
 // advanceWall moves the clock.
 func (m *machine) advanceWall(t require.TestingT, now int64) {
-	m.fired = nil
+	*m.fired = nil
 	fired, err := m.task.AdvanceWall(now)
 	require.NoError(t, err)
 	want := due(m.model.walls, now)
-	require.Equal(t, want, m.fired)
+	require.Equal(t, want, *m.fired)
 	require.Equal(t, len(want) > 0, fired)
 }
 
@@ -335,6 +355,7 @@ func TestStateSurvivesAnything(t *testing.T) {
 			"advance": func(t *rapid.T) { m.advance(t, max(m.model.now, 10)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
 			"commit":  func(t *rapid.T) { m.commit(t) },
 			"crash":   func(t *rapid.T) { m.crash(t) },
+			"copy":    func(t *rapid.T) { m.takeOver(t) },
 			"":        func(t *rapid.T) { m.check(t) },
 		})
 	})

@@ -61,6 +61,7 @@ type store interface {
 	flush(dst []byte, number uint64, refused func(error)) []byte
 	restore(d *decoder, number uint64) error
 	restored(now int64)
+	prune(now int64)
 	advance(now int64)
 	oldest() uint64
 	rideAlong(budget int) int
@@ -124,7 +125,10 @@ func (t *Task) Attach(w World) { t.world = w }
 func (t *Task) World() *World { return &t.world }
 
 // ID returns the name of the task within its app: sub-topology and partition.
-func (t *Task) ID() string { return fmt.Sprintf("%s-%d", t.plan.Name, t.partition) }
+func (t *Task) ID() string { return t.plan.TaskID(t.partition) }
+
+// TaskID returns the name of the task of a partition.
+func (p *Plan) TaskID(partition int) string { return fmt.Sprintf("%s-%d", p.Name, partition) }
 
 // Partition returns the partition of the task.
 func (t *Task) Partition() int { return t.partition }

@@ -11,6 +11,7 @@ type Timers struct {
 	op   int  // rank of the operator in the task: timers of one time fire in this order
 	fire func(key string, at int64)
 	set  map[timerID]*row[timerOp]
+	most int // how many may be set before prune looks through them again
 	heap *timerHeap
 	led  ledger[timerOp]
 	log  []rowChange[timerOp]
@@ -150,6 +151,20 @@ func (s *Timers) restored(now int64) {
 			heap.Push(s.heap, r)
 		}
 	}
+}
+
+// prune drops the timers that have fired meanwhile, of which the journal says nothing. It looks through all of them whenever
+// they have doubled.
+func (s *Timers) prune(now int64) {
+	if s.wall || len(s.set) < s.most {
+		return
+	}
+	for _, r := range s.set {
+		if r.at <= now {
+			s.spent(r)
+		}
+	}
+	s.most = 2*len(s.set) + 1024
 }
 
 func (s *Timers) advance(int64)            {}

@@ -299,9 +299,9 @@ func (s *Window[V]) restore(d *decoder, number uint64) error {
 	return nil
 }
 
-// restored drops what had expired already. The deletions met on the way have left rows marked for the next commit that
-// have no home: flush writes nothing for them.
-func (s *Window[V]) restored(now int64) {
+// prune drops what has expired meanwhile. The deletions met on the way have left rows marked for the next commit that have no
+// home: flush would write nothing for them.
+func (s *Window[V]) prune(now int64) {
 	if now == NoTime {
 		return
 	}
@@ -309,6 +309,8 @@ func (s *Window[V]) restored(now int64) {
 	clear(s.led.dirty)
 	s.led.dirty = s.led.dirty[:0]
 }
+
+func (s *Window[V]) restored(now int64) { s.prune(now) }
 
 func (s *Window[V]) oldest() uint64           { return s.led.oldest() }
 func (s *Window[V]) rideAlong(budget int) int { return s.led.rideAlong(budget) }

@@ -1,0 +1,154 @@
+package processor_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rossby-streams/rossby/embedded"
+	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// running is an instance of an app, with a connection of its own.
+type running struct {
+	nc   *nats.Conn
+	stop context.CancelFunc
+	err  chan error
+	logs *observer.ObservedLogs
+}
+
+func startInstance(t *testing.T, server *embedded.Server, topology *processor.Topology, cfg processor.Config) *running {
+	t.Helper()
+	nc, err := server.Connect(nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	require.NoError(t, err)
+	client, err := stream.NewClient(nc, stream.Config{})
+	require.NoError(t, err)
+	core, logs := observer.New(zap.DebugLevel)
+	cfg.Logger = zap.New(core)
+	if cfg.SessionTimeout == 0 {
+		cfg.SessionTimeout = time.Second
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	r := &running{nc: nc, stop: stop, err: make(chan error, 1), logs: logs}
+	app := processor.NewApp(client, topology, cfg)
+	go func() { r.err <- app.Run(ctx) }()
+	t.Cleanup(func() { stop(); nc.Close() })
+	return r
+}
+
+// tasks says how many tasks the instance has taken over so far.
+func (r *running) tasks() int { return r.logs.FilterMessage("took over").Len() }
+
+func (r *running) leave(t *testing.T) {
+	t.Helper()
+	r.stop()
+	require.NoError(t, <-r.err)
+	r.nc.Close()
+}
+
+// kill lets an instance die: nothing that it does reaches the server any more.
+func (r *running) kill() {
+	r.nc.Close()
+	<-r.err
+}
+
+func newServer(t *testing.T) (*embedded.Server, *stream.Client) {
+	t.Helper()
+	server := embeddedtest.Start(t)
+	client, err := stream.NewClient(embeddedtest.ConnectTo(t, server), stream.Config{})
+	require.NoError(t, err)
+	return server, client
+}
+
+// TestInstancesShareTasks lets instances come, leave and die at random while records come in. Whoever has counted a line, it counts
+// once.
+func TestInstancesShareTasks(t *testing.T) {
+	for name, standby := range map[string]bool{"with standbys": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			server, client := newServer(t)
+			require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
+			const n = 20_000
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for i := range 20 {
+					produce(t, client, lines, textLines(n)[i*n/20:(i+1)*n/20]...)
+					<-time.After(200 * time.Millisecond) // so that every change meets some
+				}
+			})
+			cfg := processor.Config{SessionTimeout: 300 * time.Millisecond, Standby: standby}
+			alive := []*running{startInstance(t, server, wordCount(t), cfg)}
+			left, killed, moved := 0, 0, 0
+			for range 14 {
+				<-time.After(time.Duration(rand.IntN(400)) * time.Millisecond)
+				i := rand.IntN(len(alive))
+				switch what := rand.IntN(3); {
+				case what == 0 && len(alive) > 1:
+					alive[i].leave(t)
+					left++
+				case what == 1 && len(alive) > 1:
+					alive[i].kill()
+					killed++
+				default:
+					alive = append(alive, startInstance(t, server, wordCount(t), cfg))
+					continue
+				}
+				moved += alive[i].tasks()
+				alive = append(alive[:i], alive[i+1:]...)
+			}
+			wg.Wait()
+			for _, r := range alive {
+				r.leave(t)
+				moved += r.tasks()
+			}
+			require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+			checkCounts(t, client, n)
+			t.Logf("%d instances left, %d were killed, %d take-overs of 8 tasks, %d lines", left, killed, moved, n)
+		})
+	}
+}
+
+// TestNewInstanceWarmsUp has an instance join that takes half of the tasks: it has read their journals before it takes them over.
+func TestNewInstanceWarmsUp(t *testing.T) {
+	server, client := newServer(t)
+	produce(t, client, lines, textLines(2000)...)
+	first := startInstance(t, server, wordCount(t), processor.Config{})
+	require.Eventually(t, func() bool { return first.tasks() == 8 }, time.Minute, 5*time.Millisecond)
+	second := startInstance(t, server, wordCount(t), processor.Config{})
+	require.Eventually(t, func() bool { return second.tasks() == 4 }, time.Minute, 5*time.Millisecond)
+	require.Equal(t, 4, second.logs.FilterMessage("follows the task's owner").Len())
+	for _, e := range second.logs.FilterMessage("took over").All() {
+		require.LessOrEqual(t, e.ContextMap()["journal_entries"], int64(8), "the last commits of the owner")
+	}
+	second.leave(t)
+	require.Eventually(t, func() bool { return first.tasks() == 12 }, time.Minute, 5*time.Millisecond)
+	first.leave(t)
+}
+
+// TestStaticInstance restarts an instance with a name of its own: the other one does not get its tasks.
+func TestStaticInstance(t *testing.T) {
+	server, client := newServer(t)
+	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
+	long := 30 * time.Second
+	a := startInstance(t, server, wordCount(t), processor.Config{Instance: "a", SessionTimeout: long})
+	require.Eventually(t, func() bool { return a.tasks() == 8 }, time.Minute, 5*time.Millisecond)
+	b := startInstance(t, server, wordCount(t), processor.Config{Instance: "b", SessionTimeout: long})
+	require.Eventually(t, func() bool { return b.tasks() == 4 }, time.Minute, 5*time.Millisecond)
+	b.leave(t)
+	b = startInstance(t, server, wordCount(t), processor.Config{Instance: "b", SessionTimeout: long})
+	require.Eventually(t, func() bool { return b.tasks() == 4 }, time.Minute, 5*time.Millisecond)
+	require.Equal(t, 8, a.tasks())
+	twin := startInstance(t, server, wordCount(t), processor.Config{Instance: "b", SessionTimeout: long})
+	var replaced *stream.MemberReplacedError
+	require.ErrorAs(t, <-b.err, &replaced)
+	twin.leave(t)
+	a.leave(t)
+}
