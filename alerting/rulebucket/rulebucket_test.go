@@ -98,7 +98,8 @@ func run(ctx context.Context, nc *nats.Conn) error {
 		defer cancel()
 		fed <- feed.Run(ctx)
 	}()
-	err = processor.NewApp(client, topology, processor.Config{}).Run(ctx)
+	// It comes back under its name: nobody waits for its session to end.
+	err = processor.NewApp(client, topology, processor.Config{Instance: "one"}).Run(ctx)
 	cancel()
 	return errors.Join(err, <-fed)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rossby-streams/rossby/alerting/rulebucket"
 	"github.com/rossby-streams/rossby/examples/healthmonitoring/health"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
@@ -24,8 +25,11 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
+	if o.rulesBucket != "" {
+		rules.Within = max(rules.Within, time.Minute) // what a rule asks for that does not say
+	}
 	t := newTopics(schemas, !o.replays())
-	topology, err := pipeline(t, rules)
+	topology, err := pipeline(t, rules, schemas.reader(o.rulesBucket, rules))
 	if err != nil {
 		return err
 	}
@@ -43,6 +47,14 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 		}
 	}
 	m := &monitoring{o: o, rules: rules, topics: t, client: c.client, stderr: stderr}
+	if o.rulesBucket != "" {
+		m.feed, err = rulebucket.Open(ctx, c.nc, c.client, rulebucket.Config[health.Incident]{
+			Bucket: o.rulesBucket, Topic: t.changes, Read: schemas.reader(o.rulesBucket, rules),
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if m.intake, err = newIntake(c.client, t); err != nil {
 		return err
 	}
@@ -74,6 +86,7 @@ type monitoring struct {
 	intake  *intake
 	printer *printer
 	app     *processor.App
+	feed    *rulebucket.Feed // nil: rules do not change
 	stderr  io.Writer
 	read    counts
 }
@@ -156,10 +169,18 @@ func (m *monitoring) process(ctx, out context.Context, work func(context.Context
 			fail(printErr)
 		}
 	})
+	var feedErr error
+	if m.feed != nil {
+		wg.Go(func() {
+			if feedErr = m.feed.Run(printing); feedErr != nil {
+				fail(feedErr)
+			}
+		})
+	}
 	err := work(working)
 	stop()
 	wg.Wait()
-	if err = errors.Join(err, printErr); err != nil {
+	if err = errors.Join(err, printErr, feedErr); err != nil {
 		return err
 	}
 	return m.printer.rest(out)

@@ -28,6 +28,7 @@ type topics struct {
 	alarms  stream.Topic[alerting.Alarm]
 	late    stream.Topic[late]
 	dead    stream.Topic[[]byte]
+	changes stream.Topic[alerting.RuleChange] // with -rules-bucket
 }
 
 // late is a record whose window had closed when it came: one of the two.
@@ -57,8 +58,9 @@ func newTopics(s *schemaSet, live bool) topics {
 		alarms: stream.Topic[alerting.Alarm]{
 			Name: "alarms", Partitions: partitions, Time: func(a alerting.Alarm) time.Time { return a.At },
 		},
-		late: stream.Topic[late]{Name: "late", Partitions: partitions},
-		dead: stream.Topic[[]byte]{Name: "dead-letters", Codec: stream.Bytes()},
+		late:    stream.Topic[late]{Name: "late", Partitions: partitions},
+		dead:    stream.Topic[[]byte]{Name: "dead-letters", Codec: stream.Bytes()},
+		changes: alerting.RuleChanges("rule-changes", partitions),
 	}
 }
 
@@ -67,13 +69,19 @@ func (t topics) specs() []stream.TopicSpec {
 	return []stream.TopicSpec{t.metrics.Spec(), t.syslogs.Spec(), t.alarms.Spec(), t.late.Spec(), t.dead.Spec()}
 }
 
+// readRule reads a rule that changes while the program runs.
+type readRule = func(name, text string) (alerting.Loaded[health.Incident], error)
+
 // pipeline is the whole of the application: samples that a rule watches are joined with the log lines of their host, and every
-// rule looks at the result.
-func pipeline(t topics, rules *health.Rules) (*processor.Topology, error) {
+// rule looks at the result. With a read there are rules that change besides those of the file; they may look at any sample.
+func pipeline(t topics, rules *health.Rules, read readRule) (*processor.Topology, error) {
 	b := processor.NewBuilder(app)
 	b.DeadLetters(t.dead)
 	b.CloseOnIdle(idle)
-	samples := processor.From(b, t.metrics).Filter(watched(rules))
+	samples := processor.From(b, t.metrics)
+	if read == nil {
+		samples = samples.Filter(watched(rules))
+	}
 	lines := processor.From(b, t.syslogs)
 	incidents := join.Collect(samples, lines,
 		join.Window{Name: "incidents", Within: rules.Within, Grace: grace, Emit: join.OnUpdate},
@@ -83,6 +91,12 @@ func pipeline(t topics, rules *health.Rules) (*processor.Topology, error) {
 	processor.Map(lateLines, func(l health.Syslog) late { return late{Syslog: &l} }).To(t.late)
 	for _, rule := range rules.Rules {
 		alerting.Threshold(incidents, rule).To(t.alarms)
+	}
+	if read != nil {
+		alerting.ThresholdLive(incidents, alerting.Live[health.Incident]{
+			Name: "changing-rules", Changes: processor.From(b, t.changes), Read: read,
+			Series: func(i health.Incident) string { return i.Sample.Name },
+		}).To(t.alarms)
 	}
 	return b.Build()
 }

@@ -65,7 +65,7 @@ func playCase(ctx context.Context, o options, c cases.Case) (said []alerting.Ala
 		return nil, err
 	}
 	t := newTopics(schemas, false)
-	topology, err := pipeline(t, rules)
+	topology, err := pipeline(t, rules, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,14 @@ func (s *schemaSet) rules(path string) (*health.Rules, error) {
 	return rules, nil
 }
 
+// reader reads the rules of a bucket, beside those of the file; nil without a bucket.
+func (s *schemaSet) reader(bucket string, rules *health.Rules) readRule {
+	if bucket == "" {
+		return nil
+	}
+	return health.RuleReader(s.ofMetric, s.ofSyslog, rules.Within, rules.Rules)
+}
+
 // loadSchemas takes the built-in schemas, or those of the same name in dir where it has them.
 func loadSchemas(dir string) (*schemaSet, error) {
 	metric, err := loadSchema(dir, "metric")

@@ -50,7 +50,8 @@ func run(ctx context.Context, nc *nats.Conn, hook string) error {
 	if err != nil {
 		return err
 	}
-	return processor.NewApp(client, topology, processor.Config{}).Run(ctx)
+	// It comes back under its name: nobody waits for its session to end.
+	return processor.NewApp(client, topology, processor.Config{Instance: "one"}).Run(ctx)
 }
 
 func child(server, hook string) error {

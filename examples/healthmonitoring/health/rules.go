@@ -2,6 +2,9 @@ package health
 
 import (
 	_ "embed"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/rossby-streams/rossby/alerting"
 	"github.com/rossby-streams/rossby/alerting/rulesfile"
@@ -39,12 +42,29 @@ func DefaultRules() []byte { return append([]byte(nil), defaultRules...) }
 // schemas that say which fields they have. Left out, "severity" is "warning", and the context is 20 lines within "60s". The error is a
 // *rulesfile.Error, one line.
 func ParseRules(data []byte, metric, syslog *schemas.Schema) (*Rules, error) {
-	return rulesfile.Parse(data, rulesfile.Model[Incident]{
+	return rulesfile.Parse(data, model(metric, syslog))
+}
+
+// RuleReader returns what reads one rule, for rules that change while the program runs: each is what ParseRules takes in a list. within is
+// how far the log lines of an incident may be from its sample; taken are names that are not free.
+func RuleReader(metric, syslog *schemas.Schema, within time.Duration, taken []Rule) func(name, text string) (alerting.Loaded[Incident], error) {
+	m := model(metric, syslog)
+	m.MaxWithin = within
+	return func(name, text string) (alerting.Loaded[Incident], error) {
+		if slices.ContainsFunc(taken, func(r Rule) bool { return r.Name == name }) {
+			return alerting.Loaded[Incident]{}, fmt.Errorf("the rules file has a rule %q: choose another name", name)
+		}
+		return rulesfile.ParseRule(name, text, m)
+	}
+}
+
+func model(metric, syslog *schemas.Schema) rulesfile.Model[Incident] {
+	return rulesfile.Model[Incident]{
 		Series:  func(i Incident) string { return i.Sample.Name },
 		Value:   func(i Incident) float64 { return i.Sample.Value },
 		Schemas: map[string]*schemas.Schema{"metric": metric, "logs": syslog},
 		Context: func(i Incident, c rulesfile.Context) any {
 			return Summarise(i.Lines, i.Sample.Time, c.Within, c.MaxLines)
 		},
-	})
+	}
 }
