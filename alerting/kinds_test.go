@@ -336,19 +336,19 @@ func TestSeasonLearnsTheDay(t *testing.T) {
 func TestRulesThatMakeNoSense(t *testing.T) {
 	value := func(reading) float64 { return 0 }
 	for want, rule := range map[string]alerting.Rule[reading]{
-		"there is no condition":    {Value: value},
-		"the rule has no Value":    {When: alerting.Above(1)},
-		"For must be zero or more": {Value: value, When: alerting.Above(1), For: -1},
-		"MaxDuration 1s ends":      {Value: value, When: alerting.Above(1), For: time.Minute, MaxDuration: time.Second},
-		"go together":              {Value: value, When: alerting.Above(1), Combine: alerting.Ratio("a", "b")},
-		"window of a measure":      {Value: value, When: alerting.Above(1), Over: alerting.Avg(0)},
-		"a quantile must be":       {Value: value, When: alerting.Above(1), Over: alerting.Quantile(2, time.Minute)},
-		"are for a rule without":   {Value: value, When: alerting.Above(1), Levels: []alerting.Level[reading]{{Severity: "x", When: alerting.Above(2)}}},
-		"has two levels":           {Value: value, Levels: []alerting.Level[reading]{{Severity: "x", When: alerting.Above(1)}, {Severity: "x", When: alerting.Above(2)}}},
-		"a level has no Severity":  {Value: value, Levels: []alerting.Level[reading]{{When: alerting.Above(1)}, {Severity: "x", When: alerting.Above(2)}}},
-		"flapping starts":          {Value: value, When: alerting.Above(1), Flap: alerting.Flap{High: 1, Low: 2}},
-		"there is no policy 7":     {Value: value, When: alerting.Above(1), OnError: 7},
-		"on the wrong side":        {Value: value, When: alerting.Above(1).ClearAt(2)},
+		"there is no condition":     {Value: value},
+		"the rule has no Value":     {When: alerting.Above(1)},
+		"For must be zero or more":  {Value: value, When: alerting.Above(1), For: -1},
+		"MaxDuration 1s ends":       {Value: value, When: alerting.Above(1), For: time.Minute, MaxDuration: time.Second},
+		"go together":               {Value: value, When: alerting.Above(1), Combine: alerting.Ratio("a", "b")},
+		"window of a measure":       {Value: value, When: alerting.Above(1), Over: alerting.Avg(0)},
+		"a quantile must be":        {Value: value, When: alerting.Above(1), Over: alerting.Quantile(2, time.Minute)},
+		"put When, If and Severity": {Value: value, When: alerting.Above(1), Levels: []alerting.Level[reading]{{Severity: "x", When: alerting.Above(2)}}},
+		"has two levels":            {Value: value, Levels: []alerting.Level[reading]{{Severity: "x", When: alerting.Above(1)}, {Severity: "x", When: alerting.Above(2)}}},
+		"a level has no Severity":   {Value: value, Levels: []alerting.Level[reading]{{When: alerting.Above(1)}, {Severity: "x", When: alerting.Above(2)}}},
+		"flapping starts":           {Value: value, When: alerting.Above(1), Flap: alerting.Flap{High: 1, Low: 2}},
+		"there is no policy 7":      {Value: value, When: alerting.Above(1), OnError: 7},
+		"on the wrong side":         {Value: value, When: alerting.Above(1).ClearAt(2)},
 	} {
 		require.ErrorContains(t, rule.Validate(), want)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/rossby-streams/rossby/alerting"
 	"github.com/rossby-streams/rossby/processor"
@@ -277,4 +278,45 @@ func TestMistakesOfLiveRules(t *testing.T) {
 	alerting.ThresholdLive(processor.From(b, loads), alerting.Live[metric]{Name: "a", Read: reader(new(bool)), MaxWindow: -1}).To(alarms)
 	_, err = b.Build()
 	require.ErrorContains(t, err, "Changes is a zero Stream")
+}
+
+// TestLiveRulesSayWhatFixedOnesSay: the same rules, fixed in the topology and as changes, say the same of the same samples, with crashes too.
+func TestLiveRulesSayWhatFixedOnesSay(t *testing.T) {
+	texts := map[string]string{
+		"A": `{"above":80}`, "B": `{"above":60,"for":20}`, "C": `{"above":50,"avg":30}`, "D": `{"above":70,"every":10,"max":60}`, "E": `{"above":40,"avg":20,"every":15,"team":"t"}`,
+	}
+	fixed := func() *processortest.Driver {
+		b := processor.NewBuilder("fixed")
+		in := processor.From(b, loads)
+		for name, text := range texts {
+			l, err := reader(new(bool))(name, text)
+			require.NoError(t, err)
+			alerting.Threshold(in, l.Rule).To(alarms)
+		}
+		topology, err := b.Build()
+		require.NoError(t, err)
+		return processortest.New(t, topology)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		one, other := fixed(), liveRules(t, new(bool))
+		for name, text := range texts {
+			rule(other, name, 1, text)
+		}
+		at, crashAt := 0, rapid.IntRange(3, 20).Draw(rt, "crash at")
+		for i := range rapid.IntRange(1, 60).Draw(rt, "samples") {
+			at += rapid.IntRange(0, 25).Draw(rt, "step")
+			key, cpu := rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "key"), float64(rapid.IntRange(0, 100).Draw(rt, "cpu"))
+			load(one, key, at, cpu)
+			load(other, key, at, cpu)
+			if i%crashAt == 0 {
+				other.Crash()
+			}
+		}
+		for _, d := range []*processortest.Driver{one, other} {
+			load(d, "end", at+1000, 0)
+			require.NoError(rt, d.Err())
+			require.Empty(rt, d.DeadLetters())
+		}
+		require.ElementsMatch(rt, heard(one), heard(other))
+	})
 }

@@ -92,13 +92,13 @@ func (r *Rule[V]) Validate() error {
 	case r.MaxDuration > 0 && r.MaxDuration <= r.For:
 		return fmt.Errorf("MaxDuration %v ends the alarm before it fires: it must be more than For %v", r.MaxDuration, r.For)
 	case (r.Combine == nil) != (r.Series == nil) || r.Combine != nil && r.Every == 0:
-		return errors.New("Combine, Series and Every go together: set all or leave Combine and Series out")
+		return errors.New("the rule has some of Combine, Series and Every, which go together: set all or leave Combine and Series out")
 	case r.absence() && (r.Lookback == 0 || r.OnNoData < AsBreach):
 		return errors.New("there is no condition: set When, If or Levels; or, to watch for absence, Lookback and OnNoData AsBreach or OwnAlarm")
 	case r.Value == nil && !r.absence() && r.Over.kind != measureCount && !r.onlyIf():
 		return errors.New("the rule has no Value")
 	case len(r.Levels) > 0 && (r.When != Condition{} || r.If != nil || r.Severity != ""):
-		return errors.New("When, If and Severity are for a rule without Levels")
+		return errors.New("the rule has Levels: put When, If and Severity into them")
 	}
 	return r.validateLevels()
 }
@@ -128,7 +128,7 @@ func (r *Rule[V]) validateText() error {
 		probe.Severity += r.Levels[i].Severity
 	}
 	if _, err := stream.JSON[Alarm]().Encode(probe); err != nil {
-		return fmt.Errorf("Severity, Labels and Annotations must be UTF-8: %w", err)
+		return fmt.Errorf("the texts of Severity, Labels and Annotations must be UTF-8: %w", err)
 	}
 	return nil
 }

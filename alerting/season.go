@@ -44,7 +44,7 @@ func (s Season) validate() error {
 	case s.Step <= 0 || s.Length%s.Step != 0 || s.Length/s.Step < 2 || s.Length/s.Step > maxSlots:
 		return fmt.Errorf("a season must have 2 to %d steps of equal length, got %v of %v", maxSlots, s.Length, s.Step)
 	case !in(s.Alpha) || !in(s.Beta) || !in(s.Gamma):
-		return fmt.Errorf("Alpha, Beta and Gamma must be more than 0 and at most 1, got %v, %v and %v", s.Alpha, s.Beta, s.Gamma)
+		return fmt.Errorf("the factors Alpha, Beta and Gamma must be more than 0 and at most 1, got %v, %v and %v", s.Alpha, s.Beta, s.Gamma)
 	case !(s.MinDeviation >= 0) || math.IsInf(s.MinDeviation, 0):
 		return fmt.Errorf("MinDeviation must be zero or more, got %v", s.MinDeviation)
 	}

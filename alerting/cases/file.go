@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -356,7 +357,8 @@ func (e *Error) Error() string {
 }
 
 func asError(err error) error {
-	if at, ok := err.(*document.Error); ok {
+	var at *document.Error
+	if errors.As(err, &at) {
 		return &Error{Line: at.Line, Column: at.Column, Field: at.Field, Reason: at.Reason}
 	}
 	return fmt.Errorf("cases: %w", err)

@@ -1,6 +1,7 @@
 package rulesfile
 
 import (
+	"errors"
 	"maps"
 	"reflect"
 	"regexp"
@@ -442,7 +443,8 @@ func (r *reading[V]) texts() error {
 
 // unquoted leaves out the name of the annotation, which the place tells.
 func unquoted(err error) error {
-	if t, ok := err.(*alerting.TemplateError); ok {
+	var t *alerting.TemplateError
+	if errors.As(err, &t) {
 		return t.Err
 	}
 	return err

@@ -232,3 +232,86 @@ func TestSubject(t *testing.T) {
 	d.Value = notify.Notification{GroupKey: strings.Repeat("x", 2<<20)}
 	require.ErrorIs(t, s.Send(t.Context(), d), notify.ErrRefused)
 }
+
+func TestCloudEvents(t *testing.T) {
+	nc := embeddedtest.Connect(t)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	told, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "told", Subjects: []string{"told.>"}, Storage: jetstream.MemoryStorage})
+	require.NoError(t, err)
+	s, err := receivers.NewSubject(nc, "told.ops")
+	require.NoError(t, err)
+	s.Source = "/health of \u00fc%"
+	require.NoError(t, s.Send(t.Context(), delivery(notification())))
+	m, err := told.GetMsg(t.Context(), 1)
+	require.NoError(t, err)
+	for name, want := range map[string]string{
+		"ce-id": "app/0/1/2", "Nats-Msg-Id": "app/0/1/2", "ce-source": "/health%20of%20%C3%BC%25", "ce-specversion": "1.0", "ce-type": "dev.rossby.notification",
+		"ce-subject": "{}:{alertname=%22HighCPU%22}", "ce-time": "2026-01-31T12:01:00Z", "Content-Type": "application/json",
+	} {
+		require.Equal(t, []string{want}, m.Header[name], name)
+	}
+}
+
+func TestSlack(t *testing.T) {
+	l := listen(t)
+	s := &receivers.Slack{HTTP: receivers.HTTP{URL: receivers.Text(l.URL)}, Channel: "#ops"}
+	n := notification()
+	n.Alerts[0].Annotations["summary"] = "<hot> & loud"
+	n.GroupLabels["team"] = "web"
+	require.NoError(t, s.Send(t.Context(), delivery(n)))
+	require.JSONEq(t, `{"channel":"#ops","attachments":[{"title":"[FIRING:1] HighCPU (team=\"web\")","fallback":"[FIRING:1] HighCPU (team=\"web\")",`+
+		`"text":"firing HighCPU a critical: &lt;hot&gt; &amp; loud\nresolved HighCPU b critical: hot","color":"danger","footer":"first notification"}]}`, string(l.got()[0].body))
+	n.Alerts[0].EndsAt = began.Add(time.Minute)
+	for i := range 500 {
+		a := n.Alerts[1]
+		a.Annotations = map[string]string{"summary": strings.Repeat("\u00fc", i*7%50)}
+		n.Alerts = append(n.Alerts, a)
+	}
+	n.GroupLabels["team"] = strings.Repeat("\u00fc", 2000)
+	require.NoError(t, s.Send(t.Context(), delivery(n)))
+	n.Alerts = n.Alerts[:1]
+	n.Alerts[0].Annotations["summary"] = strings.Repeat("\u00fc", 5000)
+	require.NoError(t, s.Send(t.Context(), delivery(n)))
+	for i, want := range []string{" more", "..."} {
+		var m struct {
+			Attachments []struct{ Title, Text, Color string }
+		}
+		require.NoError(t, json.Unmarshal(l.got()[1+i].body, &m))
+		a := m.Attachments[0]
+		require.Equal(t, "good", a.Color)
+		require.LessOrEqual(t, len(a.Title), 1000)
+		require.LessOrEqual(t, len(a.Text), 3000)
+		require.True(t, strings.HasPrefix(a.Title, "[RESOLVED] HighCPU"))
+		require.True(t, strings.HasSuffix(a.Text, want), a.Text)
+		require.NotContains(t, a.Title+a.Text, "\ufffd")
+	}
+}
+
+func TestPagerDuty(t *testing.T) {
+	l := listen(t)
+	l.answer = func(post) int { return http.StatusAccepted }
+	p := &receivers.PagerDuty{HTTP: receivers.HTTP{URL: receivers.Text(l.URL)}, RoutingKey: receivers.Text("key"), Source: "health"}
+	n := notification()
+	require.NoError(t, p.Send(t.Context(), delivery(n)))
+	var first, last map[string]any
+	require.NoError(t, json.Unmarshal(l.got()[0].body, &first))
+	require.Equal(t, "trigger", first["event_action"])
+	require.Equal(t, "key", first["routing_key"])
+	require.Equal(t, map[string]any{
+		"summary": "[FIRING:1] HighCPU", "source": "health", "severity": "critical", "timestamp": "2026-01-31T12:01:00Z", "group": n.GroupKey,
+		"custom_details": map[string]any{"reason": "first notification", "alerts": "firing HighCPU a critical: hot\nresolved HighCPU b critical: hot"},
+	}, first["payload"])
+	n.Alerts[0].EndsAt = began.Add(time.Minute)
+	for range 20_000 {
+		n.Alerts = append(n.Alerts, n.Alerts[1])
+	}
+	require.NoError(t, p.Send(t.Context(), delivery(n)))
+	require.Less(t, len(l.got()[1].body), 512_000)
+	require.NoError(t, json.Unmarshal(l.got()[1].body, &last))
+	require.Equal(t, "resolve", last["event_action"])
+	require.Equal(t, first["dedup_key"], last["dedup_key"])
+	require.Len(t, first["dedup_key"], 64)
+	p.RoutingKey = receivers.Secret{}
+	require.ErrorContains(t, p.Send(t.Context(), delivery(n)), "the routing key of PagerDuty: it is empty")
+}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,6 +18,10 @@ import (
 // Subject publishes notifications as JSON to a subject of NATS that a stream of JetStream holds, with the idempotency key as Nats-Msg-Id: the
 // stream drops what comes again within its duplicate window.
 type Subject struct {
+	// Source, if set, makes the messages CloudEvents in the binary mode of the binding for NATS: it is their source, the idempotency key their id,
+	// the group key their subject, "dev.rossby.notification" their type.
+	Source string
+
 	conn    *nats.Conn
 	js      jetstream.JetStream
 	subject string
@@ -27,7 +33,7 @@ func NewSubject(nc *nats.Conn, subject string) (*Subject, error) {
 	if err != nil {
 		return nil, fmt.Errorf("receivers: subject %s: %w", subject, err)
 	}
-	return &Subject{nc, js, subject}, nil
+	return &Subject{conn: nc, js: js, subject: subject}, nil
 }
 
 // Published is the JSON on a subject.
@@ -40,16 +46,48 @@ type Published struct {
 
 // Send implements notify.Target.Send.
 func (s *Subject) Send(ctx context.Context, d processor.Delivery[notify.Notification]) error {
-	const headers = 1 << 10 // room for them
-	body, err := fit(d.Value, int(s.conn.MaxPayload())-headers)
+	header := s.cloudEvent(&d)
+	size := 1 << 10 // room for those of the client
+	for name, values := range header {
+		size += len(name) + len(values[0]) + 4
+	}
+	body, err := fit(d.Value, int(s.conn.MaxPayload())-size)
 	if err != nil {
 		return err
 	}
-	_, err = s.js.PublishMsg(ctx, &nats.Msg{Subject: s.subject, Data: body}, jetstream.WithMsgID(d.Token))
+	_, err = s.js.PublishMsg(ctx, &nats.Msg{Subject: s.subject, Header: header, Data: body}, jetstream.WithMsgID(d.Token))
 	if err != nil {
 		return fmt.Errorf("publish to %s, which a stream must hold: %w", s.subject, err)
 	}
 	return nil
+}
+
+// cloudEvent are the headers that make a message a CloudEvent; none if it is not to be one.
+func (s *Subject) cloudEvent(d *processor.Delivery[notify.Notification]) nats.Header {
+	if s.Source == "" {
+		return nats.Header{}
+	}
+	header := nats.Header{"Content-Type": {"application/json"}}
+	for name, value := range map[string]string{
+		"id": d.Token, "source": s.Source, "specversion": "1.0", "type": "dev.rossby.notification", "subject": d.Value.GroupKey,
+		"time": d.Value.At.UTC().Format(time.RFC3339Nano),
+	} {
+		header["ce-"+name] = []string{encoded(value)}
+	}
+	return header
+}
+
+// encoded is a value as the binding has it in a header: what is not printable ASCII, and space, quote and percent, as %XX.
+func encoded(value string) string {
+	var b strings.Builder
+	for i := range len(value) {
+		if c := value[i]; c > ' ' && c < 0x7f && c != '"' && c != '%' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // fit encodes a notification within a limit: without contexts if need be, and without alerts.
