@@ -35,6 +35,15 @@
 //     the time of the sample that cleared it.
 //   - State is the task's: alarms survive crashes and restarts, none is lost and none is emitted twice.
 //
+// # Rules that change
+//
+// ThresholdLive takes rules as records, so that they are added, changed and removed while the app runs; package rulebucket makes them of what
+// is edited in a key-value bucket. A change touches its own rule only, and a task keeps the rules in force among its state.
+//
+// # From alarm to person
+//
+// Package notify groups alarms, routes, silences and inhibits them, and hands them over to receivers.
+//
 // # Caveats
 //
 //   - Samples that are not after the last one judged change nothing while an alarm is in hand: two samples of one key with the

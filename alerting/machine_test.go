@@ -18,12 +18,23 @@ func at(seconds int) time.Time { return time.Unix(1_700_000_000+int64(seconds), 
 
 // run steps a machine with one sample every step seconds and returns the change after each.
 func run(when alerting.Condition, hold time.Duration, step int, values ...float64) []alerting.State {
-	m := alerting.Machine{When: when, For: hold}
+	m := alerting.Machine{For: hold}
 	changes := make([]alerting.State, len(values))
 	for i, v := range values {
-		changes[i] = m.Step(at(i*step), v)
+		changes[i] = m.Judge(at(i*step), outcome(when, v))
 	}
 	return changes
+}
+
+// outcome is what a condition finds.
+func outcome(when alerting.Condition, v float64) alerting.Outcome {
+	switch {
+	case when.Breached(v):
+		return alerting.Outcome{Level: 1}
+	case when.Cleared(v):
+		return alerting.Outcome{}
+	}
+	return alerting.Outcome{Held: true, Level: 1}
 }
 
 // TestTimingIsThatOfPrometheus: for 0 fires in the first evaluation, 3m with an evaluation a minute at exactly +3m, 2m30s at +3m.
@@ -60,10 +71,10 @@ func TestKeepFiringForIsThatOfPrometheus(t *testing.T) {
 		"a breach starts it again":  {2 * time.Minute, []float64{90, 70, 70, 90, 70, 70, 70}, []alerting.State{f, none, none, none, none, none, r}},
 		"the same alarm afterwards": {time.Hour, []float64{90, 70, 90, 70, 90}, []alerting.State{f, none, none, none, none}},
 	} {
-		m := alerting.Machine{When: alerting.Above(80), KeepFiringFor: c.keep}
+		m := alerting.Machine{KeepFiringFor: c.keep}
 		for i, v := range c.values {
-			require.Equal(t, c.want[i], m.Step(at(i*60), v), "%s, sample %d", name, i)
-			if m.State == f {
+			require.Equal(t, c.want[i], m.Judge(at(i*60), outcome(alerting.Above(80), v)), "%s, sample %d", name, i)
+			if m.State == f || m.State == alerting.Recovering {
 				require.Equal(t, at(0), m.Since, name)
 			}
 		}
@@ -101,12 +112,16 @@ func TestMachineEqualsItsDefinition(t *testing.T) {
 			times[i] = now
 		}
 		keep := time.Duration(rapid.IntRange(0, 5).Draw(t, "keep")) * time.Second
-		m := alerting.Machine{When: when, For: hold, KeepFiringFor: keep}
+		m := alerting.Machine{For: hold, KeepFiringFor: keep}
 		for i := range values {
-			change := m.Step(at(times[i]), values[i])
+			change := m.Judge(at(times[i]), outcome(when, values[i]))
 			state, since := judge(times[:i+1], values[:i+1], limits{threshold, clear, hold, keep})
 			before, _ := judge(times[:i], values[:i], limits{threshold, clear, hold, keep})
-			require.Equal(t, state, m.State)
+			if m.State == alerting.Recovering {
+				require.Equal(t, alerting.Firing, state)
+			} else {
+				require.Equal(t, state, m.State)
+			}
 			if state != alerting.Inactive {
 				require.Equal(t, at(since), m.Since)
 			}

@@ -2,68 +2,39 @@ package alerting
 
 import (
 	"errors"
-	"fmt"
 	"maps"
-	"math"
-	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
 )
 
-// Rule says when values of a stream are alarming.
-type Rule[V any] struct {
-	// Name is the rule's name, unique in the topology: letters, digits, '-' and '_'. State is kept under it. Required.
-	Name string
-	// Value gives the value of a record. Required.
-	Value func(V) float64
-	// When is the condition. Required.
-	When Condition
-	// For is how long a breach must last before the alarm fires. Zero: it fires with the first one.
-	For time.Duration
-	// KeepFiringFor is how long the alarm keeps firing when the breach is over, so that one that comes and goes is one alarm: it is
-	// resolved by the first sample that is at least that long after the one that cleared it, without a breach between. Zero: at once.
-	KeepFiringFor time.Duration
-	// Severity and Labels are passed on in every alarm.
-	Severity string
-	Labels   map[string]string
-	// Context gives what the alarm carries of the joined value of the first breach; it is encoded as JSON. It is called for that
-	// record only. Nil: the whole value. Text that is not UTF-8 is replaced rather than refused: a log line must not cost an alarm.
-	Context func(V) any
-}
-
-// Threshold raises alarms where the values of a stream breach a rule's condition: one alarm per rule and key. What it takes may be
-// plain samples, or windowed results such as those of join.Collect, of which the first for a time is judged and the others
-// complete the context. Alarms have the key of the record, the time At, and the headers of the record that made the change.
+// Threshold raises alarms by a rule: one alarm per rule, key and set of labels. What it takes may be plain samples, or windowed
+// results such as those of join.Collect, of which the first for a time is judged and the others complete the context. Alarms have
+// the key of the record, the time At, and the headers of the record that made the change.
 func Threshold[V any](in processor.Upstream[V], rule Rule[V]) processor.Stream[Alarm] {
-	if rule.Value == nil {
-		processor.Mistake(in, "Threshold %s: the rule has no Value", rule.Name)
-	}
-	if rule.For < 0 {
-		processor.Mistake(in, "Threshold %s: For must be zero or more, got %v", rule.Name, rule.For)
-	}
-	if rule.KeepFiringFor < 0 {
-		processor.Mistake(in, "Threshold %s: KeepFiringFor must be zero or more, got %v", rule.Name, rule.KeepFiringFor)
-	}
-	if err := rule.When.Validate(); err != nil {
+	if err := rule.Validate(); err != nil {
 		processor.Mistake(in, "Threshold %s: %v", rule.Name, err)
 	}
-	if _, err := stream.JSON[Alarm]().Encode(Alarm{Severity: rule.Severity, Labels: rule.Labels}); err != nil {
-		processor.Mistake(in, "Threshold %s: Severity and Labels must be UTF-8: %v", rule.Name, err)
+	texts, err := rule.annotations()
+	if err != nil {
+		processor.Mistake(in, "Threshold %s: %v", rule.Name, err)
 	}
 	rule.Labels = maps.Clone(rule.Labels)
 	return processor.Process(in, rule.Name, func(c *processor.Context[Alarm]) processor.Handler[V] {
-		t := threshold[V]{c: c, rule: rule, states: processor.KeyValueStore[keyState](c, "alarms")}
+		t := &threshold[V]{c: c, rule: rule, levels: rule.levels(), texts: texts, states: processor.KeyValueStore[keyState](c, "alarms")}
+		if rule.timed() {
+			t.latest = processor.KeyValueStore[latest[V]](c, "latest")
+		}
+		t.history = newHistory(c, rule.Over, rule.Every)
+		if rule.timed() {
+			return processor.Handler[V]{Record: t.take, Timer: t.timer}
+		}
 		return processor.Handler[V]{Record: t.record, Timer: t.timer}
 	})
 }
 
-// keyState is what a rule knows of one key. Keys that are calm have none.
+// keyState is what a rule knows of one alarm. Keys that are calm have none, unless the rule watches for absence.
 type keyState struct {
 	// Last is the time of the sample judged last, Closes when nothing more can come for it.
 	Last   time.Time `json:"last"`
@@ -72,158 +43,242 @@ type keyState struct {
 	Alarm *episode `json:"alarm,omitzero"`
 	// Held are alarms that have been resolved and wait for the rest of their context.
 	Held []held `json:"held,omitempty"`
+	// Due is when the absence of samples is looked at next.
+	Due time.Time `json:"due,omitzero"`
 }
 
 // episode is an alarm from its first breach on.
 type episode struct {
 	Machine
-	Closes  time.Time `json:"closes,omitzero"` // when the context of the first breach is complete; zero: it is
+	// Of is the time of the sample of the first breach, Closes when its context is complete; zero: it is.
+	Of      time.Time `json:"of,omitzero"`
+	Closes  time.Time `json:"closes,omitzero"`
 	Context []byte    `json:"context,omitempty"`
+	// Value and Sample are those of the last evaluation with a breach, Peak the worst value so far.
+	Value  float64 `json:"value,omitzero"`
+	Sample float64 `json:"sample,omitzero"`
+	Peak   float64 `json:"peak,omitzero"`
 }
 
 // held is a resolved alarm on its way.
 type held struct {
 	Alarm   Alarm          `json:"alarm"`
 	Headers stream.Headers `json:"headers,omitempty"`
+	Of      time.Time      `json:"of"`
 	Closes  time.Time      `json:"closes"`
 }
 
 // threshold is a rule in one task.
 type threshold[V any] struct {
-	c      *processor.Context[Alarm]
-	rule   Rule[V]
-	states *processor.KeyValue[keyState]
+	c       *processor.Context[Alarm]
+	rule    Rule[V]
+	levels  levels[V]
+	texts   annotations
+	states  *processor.KeyValue[keyState]
+	latest  *processor.KeyValue[latest[V]] // of timed rules
+	history history
+	// prefix is what the keys of its state begin with, where rules share their stores.
+	prefix string
+}
+
+// finding is one evaluation.
+type finding[V any] struct {
+	id      identity
+	at      time.Time
+	outcome Outcome
+	// value is what was judged, sample the newest sample.
+	value, sample float64
+	reason        string
+	// record is the one that was judged; nil if there was none.
+	record *processor.Record[V]
 }
 
 var errNoKey = errors.New("the record has no key, and an alarm needs one")
 
+// record takes a sample of a rule that is evaluated with every sample.
 func (t *threshold[V]) record(r processor.Record[V]) error {
 	if r.Key == "" {
 		return errNoKey
 	}
-	state, known := t.states.Get(r.Key)
+	if t.rule.Select != nil && !t.rule.Select(r.Value) {
+		return nil
+	}
+	id := t.identify(&r)
+	state, known := t.states.Get(id.store)
 	if known && !r.Time.After(state.Last) {
-		return t.enrich(state, r)
+		return t.enrich(id, state, &r)
 	}
-	value := t.rule.Value(r.Value)
-	if math.IsNaN(value) || math.IsInf(value, 0) {
-		return fmt.Errorf("rule %s: the value %v is not a finite number", t.rule.Name, value)
+	f := finding[V]{id: id, at: r.Time, sample: t.rule.valueOf(r.Value), record: &r}
+	value, ok, err := t.history.value(id.store, r.Time, f.sample)
+	switch {
+	case err != nil:
+		f.outcome = Outcome{Kind: Errored, Level: len(t.levels)}
+	case !ok:
+		f.outcome = Outcome{Kind: Missing, Level: len(t.levels)}
+	default:
+		current := 0
+		if state.Alarm != nil {
+			current = state.Alarm.Level
+		}
+		f.value = value
+		f.outcome, err = t.levels.outcome(current, value, r.Value)
 	}
-	if state.Alarm == nil && !t.rule.When.Breached(value) {
+	if err != nil && t.rule.OnError == KeepLast {
+		return t.failure(err)
+	}
+	if err != nil {
+		f.reason = err.Error()
+	}
+	if state.Alarm == nil && f.outcome == (Outcome{}) && t.rule.Lookback == 0 {
 		return nil // calm, and nothing is kept for it: what is there waits for its timers
 	}
-	return t.judge(state, r, value)
+	state.Last, state.Closes = r.Time, r.Window.Closes
+	return t.judge(state, f)
 }
 
-// judge steps the alarm with a new sample. Values in the store are replaced, never changed.
-func (t *threshold[V]) judge(state keyState, r processor.Record[V], value float64) error {
+// judge steps the alarm. Values in the store are replaced, never changed.
+func (t *threshold[V]) judge(state keyState, f finding[V]) error {
 	var e episode
 	if state.Alarm != nil {
 		e = *state.Alarm
 	}
-	e.When, e.For, e.KeepFiringFor = t.rule.When, t.rule.For, t.rule.KeepFiringFor
-	since := e.Since
-	change := e.Step(r.Time, value)
-	if state.Alarm == nil && e.State != Inactive {
-		since = e.Since
-		context, err := t.context(r)
-		if err != nil {
-			return err
-		}
-		e.Context, e.Closes = context, r.Window.Closes
+	before := e
+	e.Machine = t.rule.machine(e.Machine)
+	change := e.Judge(f.at, f.outcome)
+	if err := t.begin(&e, &f); err != nil {
+		return err
 	}
-	state.Last, state.Closes = r.Time, r.Window.Closes
+	if f.outcome.Kind == Judged && f.outcome.Level > 0 {
+		e.note(t.levels[f.outcome.Level-1].When, &f.value, &f.sample)
+	}
 	state.Alarm = nil
-	if e.State != Inactive {
+	if e.State != Inactive || e.Flaps != (Flaps{}) {
 		state.Alarm = &e
+	}
+	if err := t.watch(&state, &e, f); err != nil {
+		return err
 	}
 	var err error
 	if change != Inactive {
-		alarm := Alarm{
-			Rule: t.rule.Name, Key: strings.ToValidUTF8(r.Key, "\uFFFD"), State: change, Severity: t.rule.Severity, Value: value,
-			Threshold: t.rule.When.Threshold(), Since: since, At: r.Time, Labels: t.rule.Labels, Context: e.Context,
-		}
-		if change == Resolved && !e.Closes.Before(t.c.StreamTime()) {
-			state.Held = append(append([]held(nil), state.Held...), held{alarm, r.Headers, e.Closes})
-			err = t.c.Schedule(r.Key, e.Closes.Add(1))
-		} else {
-			t.c.Forward(processor.Record[Alarm]{Key: r.Key, Value: alarm, Time: alarm.At, Headers: r.Headers})
-		}
+		state, err = t.say(state, t.alarm(&f, change, &before, &e), &f, &e)
 	}
-	return errors.Join(err, t.keep(r.Key, state))
+	if e.State == Inactive && e.Flaps != (Flaps{}) {
+		state.Alarm = &episode{Machine: e.Machine} // a later alarm begins with nothing but what flapping needs
+	}
+	return errors.Join(err, t.keep(f.id.store, state))
 }
 
-// keep stores the state of a key, or forgets it once nothing can come that it is needed for: further results for a breach that is
+// begin keeps the context of the first breach.
+func (t *threshold[V]) begin(e *episode, f *finding[V]) error {
+	if e.Level == 0 || e.Context != nil || f.record == nil || e.State == Inactive {
+		return nil
+	}
+	context, err := t.context(f.record.Value)
+	if err != nil {
+		return err
+	}
+	e.Context, e.Of, e.Closes = context, f.record.Time, f.record.Window.Closes
+	return nil
+}
+
+// note remembers the value of a breach.
+func (e *episode) note(when Condition, value, sample *float64) {
+	if e.Value == 0 && e.Peak == 0 || (*value-e.Peak)*when.direction > 0 {
+		e.Peak = *value
+	}
+	e.Value, e.Sample = *value, *sample
+}
+
+// say emits an alarm, or holds it back while its context is open.
+func (t *threshold[V]) say(state keyState, alarm Alarm, f *finding[V], e *episode) (keyState, error) {
+	var headers stream.Headers
+	if f.record != nil {
+		headers = f.record.Headers
+	}
+	if alarm.State == Resolved && !e.Closes.IsZero() && !e.Closes.Before(t.c.StreamTime()) {
+		state.Held = append(append([]held(nil), state.Held...), held{alarm, headers, e.Of, e.Closes})
+		return state, t.c.Schedule(f.id.store, e.Closes.Add(1))
+	}
+	t.emit(f.id.key, alarm, headers)
+	return state, nil
+}
+
+// watch sets the timers of an alarm: the end of MaxDuration, and absence.
+func (t *threshold[V]) watch(state *keyState, e *episode, f finding[V]) error {
+	var err error
+	if ends, ok := e.Expires(); ok {
+		err = t.c.Schedule(f.id.store, t.later(ends))
+	}
+	if t.rule.timed() || t.rule.Lookback == 0 {
+		return err
+	}
+	due := state.Last.Add(t.rule.Lookback)
+	switch {
+	case f.outcome.Kind != Missing || f.record != nil:
+	case e.State == Pending:
+		due = e.Since.Add(e.For)
+	case e.State == Recovering:
+		due = e.Calm.Add(e.KeepFiringFor)
+	default:
+		state.Due = time.Time{} // nothing more to come of it
+		return err
+	}
+	if state.Due.IsZero() || f.record == nil {
+		state.Due = due
+		err = errors.Join(err, t.c.Schedule(f.id.store, t.later(due)))
+	}
+	return err
+}
+
+// later is at, or the next instant if that is past.
+func (t *threshold[V]) later(at time.Time) time.Time {
+	if now := t.c.StreamTime(); !at.After(now) {
+		return now.Add(1)
+	}
+	return at
+}
+
+// keep stores the state of an alarm, or forgets it once nothing can come that it is needed for: further results for a breach that is
 // over would look like new ones.
-func (t *threshold[V]) keep(key string, state keyState) error {
+func (t *threshold[V]) keep(store string, state keyState) error {
 	now := t.c.StreamTime()
-	if state.Alarm != nil || len(state.Held) > 0 || !state.Closes.Before(now) {
-		t.states.Put(key, state)
-		if state.Alarm == nil && !state.Closes.Before(now) {
-			return t.c.Schedule(key, state.Closes.Add(1))
+	open := !state.Closes.Before(now)
+	if state.Alarm != nil || len(state.Held) > 0 || !state.Due.IsZero() || open {
+		t.states.Put(store, state)
+		if state.Alarm == nil && open {
+			return t.c.Schedule(store, state.Closes.Add(1))
 		}
 		return nil
 	}
-	t.states.Delete(key)
+	t.states.Delete(store)
 	return nil
 }
 
 // enrich takes a further result for a sample that has been judged: it replaces the context of the alarm whose first breach it is.
-func (t *threshold[V]) enrich(state keyState, r processor.Record[V]) error {
-	if state.Alarm != nil && state.Alarm.Since.Equal(r.Time) {
-		context, err := t.context(r)
+func (t *threshold[V]) enrich(id identity, state keyState, r *processor.Record[V]) error {
+	if state.Alarm != nil && state.Alarm.Of.Equal(r.Time) {
+		context, err := t.context(r.Value)
 		if err != nil {
 			return err
 		}
 		e := *state.Alarm
 		e.Context = context
 		state.Alarm = &e
-		t.states.Put(r.Key, state)
+		t.states.Put(id.store, state)
 		return nil
 	}
 	for i, h := range state.Held {
-		if h.Alarm.Since.Equal(r.Time) {
-			context, err := t.context(r)
-			if err != nil {
-				return err
-			}
-			state.Held = append([]held(nil), state.Held...)
-			state.Held[i].Alarm.Context = context
-			t.states.Put(r.Key, state)
-			return nil
-		}
-	}
-	return nil
-}
-
-// timer emits the alarms of a key whose context is complete now.
-func (t *threshold[V]) timer(tm processor.Timer) error {
-	state, ok := t.states.Get(tm.Key)
-	if !ok {
-		return nil
-	}
-	var waiting []held
-	for _, h := range state.Held {
-		if !h.Closes.Before(tm.At) {
-			waiting = append(waiting, h)
+		if !h.Of.Equal(r.Time) {
 			continue
 		}
-		t.c.Forward(processor.Record[Alarm]{Key: tm.Key, Value: h.Alarm, Time: h.Alarm.At, Headers: h.Headers})
+		context, err := t.context(r.Value)
+		if err != nil {
+			return err
+		}
+		state.Held = append([]held(nil), state.Held...)
+		state.Held[i].Alarm.Context = context
+		t.states.Put(id.store, state)
+		return nil
 	}
-	state.Held = waiting
-	return t.keep(tm.Key, state)
-}
-
-// context encodes what the alarm carries. Maps are written in a fixed order, so that equal contexts have equal bytes.
-func (t *threshold[V]) context(r processor.Record[V]) ([]byte, error) {
-	var value any = r.Value
-	if t.rule.Context != nil {
-		value = t.rule.Context(r.Value)
-	}
-	data, err := json.Marshal(value,
-		json.Deterministic(true), jsonv1.FormatDurationAsNano(true), jsontext.AllowInvalidUTF8(true))
-	if err != nil {
-		return nil, fmt.Errorf("rule %s: encode the context: %w", t.rule.Name, err)
-	}
-	return data, nil
+	return nil
 }

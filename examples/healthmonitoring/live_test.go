@@ -14,8 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rossby-streams/rossby/alerting/rulebucket"
 	"github.com/rossby-streams/rossby/embedded"
 	"github.com/rossby-streams/rossby/embedded/embeddedtest"
 	"github.com/rossby-streams/rossby/schemas"
@@ -87,6 +89,56 @@ func TestLiveAlarmCarriesTheLogLine(t *testing.T) {
 	require.Equal(t, 1, s.Dead, "the rubbish")
 	require.Equal(t, s.Metrics+s.Syslogs, s.Processed+s.Late+s.Dead)
 	require.Positive(t, s.Metrics)
+}
+
+// TestRulesInABucket: a rule is put into a bucket, a bad one after it, and then removed, while the program runs.
+func TestRulesInABucket(t *testing.T) {
+	server := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	rules := write(t, "rules.json", `{"rules":[{"name":"Never","metric":"load1","below":-1}]}`)
+	js, err := jetstream.New(embeddedtest.ConnectTo(t, server))
+	require.NoError(t, err)
+	bucket, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "rules"})
+	require.NoError(t, err)
+	cmd := exec.CommandContext(ctx, binary, "-nats", server.URL(), "-syslog", "", "-interval", "100ms", "-rules", rules, "-rules-bucket", "rules")
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewScanner(stdout)
+	next := func() (a alarmLine) {
+		require.True(t, lines.Scan(), "%v", lines.Err())
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &a))
+		return a
+	}
+	_, err = bucket.PutString(ctx, "Busy", `{"metric":"load1","above":-1,"if":"metric.value >= 0"}`)
+	require.NoError(t, err)
+	a := next()
+	require.Equal(t, []string{"Busy", "firing", "warning"}, []string{a.Rule, a.State, a.Severity})
+	for text, want := range map[string]string{
+		`{"metric":"load1","if":"metric.valeu > 3"}`:             "line 1, column",
+		`{"metric":"load1","above":1,"context":{"within":"2h"}}`: "there are those within 1m0s",
+	} {
+		revision, err := bucket.PutString(ctx, "Busy", text)
+		require.NoError(t, err)
+		var status rulebucket.Status
+		require.Eventually(t, func() bool {
+			kv, err := js.KeyValue(ctx, "rules-status")
+			require.NoError(t, err)
+			entry, err := kv.Get(ctx, "Busy")
+			return err == nil && json.Unmarshal(entry.Value(), &status) == nil && status.Revision == revision
+		}, 30*time.Second, 10*time.Millisecond)
+		require.Equal(t, rulebucket.Refused, status.State)
+		require.Contains(t, status.Error, want)
+		require.Equal(t, uint64(1), status.InForce)
+	}
+	_, err = bucket.PutString(ctx, "Never", `{"metric":"load1","above":1}`) // a name of the file
+	require.NoError(t, err)
+	require.NoError(t, bucket.Delete(ctx, "Busy"))
+	a = next()
+	require.Equal(t, []string{"Busy", "resolved", "the rule was removed"}, []string{a.Rule, a.State, a.Reason})
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, cmd.Wait())
 }
 
 // TestServerOfYourOwn replays into a server that runs elsewhere, twice: the second time everything is there already.

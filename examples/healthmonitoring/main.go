@@ -30,7 +30,11 @@ func main() {
 // run is main without the process around it. It returns the exit code: 0, 1 for what went wrong, 2 for wrong flags.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parseOptions(args, stderr)
-	if err == nil {
+	switch {
+	case err != nil:
+	case o.testRules != "":
+		err = testRules(ctx, o, stdout)
+	default:
 		err = monitor(ctx, o, stdout, stderr)
 	}
 	switch {

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/rossby-streams/rossby/alerting/rulebucket"
 	"github.com/rossby-streams/rossby/examples/healthmonitoring/health"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
@@ -17,16 +17,19 @@ import (
 
 // monitor runs the whole application until ctx ends or, with -exit, the replay has been processed.
 func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	rules, err := loadRules(o.rules)
-	if err != nil {
-		return err
-	}
 	schemas, err := loadSchemas(o.schemas)
 	if err != nil {
 		return err
 	}
+	rules, err := schemas.rules(o.rules)
+	if err != nil {
+		return err
+	}
+	if o.rulesBucket != "" {
+		rules.Within = max(rules.Within, time.Minute) // what a rule asks for that does not say
+	}
 	t := newTopics(schemas, !o.replays())
-	topology, err := pipeline(t, rules)
+	topology, err := pipeline(t, rules, schemas.reader(o.rulesBucket, rules))
 	if err != nil {
 		return err
 	}
@@ -38,12 +41,20 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	// The way out is walked with a context of its own: being asked to stop must not cut it short.
 	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	for _, spec := range []stream.TopicSpec{t.metrics.Spec(), t.syslogs.Spec(), t.alarms.Spec(), t.late.Spec(), t.dead.Spec()} {
+	for _, spec := range t.specs() {
 		if err := c.client.CreateTopic(ctx, spec); err != nil {
 			return err
 		}
 	}
 	m := &monitoring{o: o, rules: rules, topics: t, client: c.client, stderr: stderr}
+	if o.rulesBucket != "" {
+		m.feed, err = rulebucket.Open(ctx, c.nc, c.client, rulebucket.Config[health.Incident]{
+			Bucket: o.rulesBucket, Topic: t.changes, Read: schemas.reader(o.rulesBucket, rules),
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if m.intake, err = newIntake(c.client, t); err != nil {
 		return err
 	}
@@ -69,12 +80,13 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 // monitoring is the running application.
 type monitoring struct {
 	o       options
-	rules   []health.Rule
+	rules   *health.Rules
 	topics  topics
 	client  *stream.Client
 	intake  *intake
 	printer *printer
 	app     *processor.App
+	feed    *rulebucket.Feed // nil: rules do not change
 	stderr  io.Writer
 	read    counts
 }
@@ -157,10 +169,18 @@ func (m *monitoring) process(ctx, out context.Context, work func(context.Context
 			fail(printErr)
 		}
 	})
+	var feedErr error
+	if m.feed != nil {
+		wg.Go(func() {
+			if feedErr = m.feed.Run(printing); feedErr != nil {
+				fail(feedErr)
+			}
+		})
+	}
 	err := work(working)
 	stop()
 	wg.Wait()
-	if err = errors.Join(err, printErr); err != nil {
+	if err = errors.Join(err, printErr, feedErr); err != nil {
 		return err
 	}
 	return m.printer.rest(out)
@@ -211,24 +231,9 @@ func (m *monitoring) say(format string, args ...any) {
 }
 
 func (m *monitoring) ruleNames() string {
-	names := make([]string, len(m.rules))
-	for i, r := range m.rules {
+	names := make([]string, len(m.rules.Rules))
+	for i, r := range m.rules.Rules {
 		names[i] = r.Name
 	}
 	return strings.Join(names, ", ")
-}
-
-func loadRules(path string) ([]health.Rule, error) {
-	if path == "" {
-		return health.ParseRules(health.DefaultRules())
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("the rules file: %w", err)
-	}
-	rules, err := health.ParseRules(data)
-	if err != nil {
-		return nil, fmt.Errorf("the rules file %s: %w", path, err)
-	}
-	return rules, nil
 }

@@ -14,7 +14,8 @@ type options struct {
 	data, nats, creds, tlsCA    string
 	syslog                      string
 	interval                    time.Duration
-	rules, schemas              string
+	rules, schemas, testRules   string
+	rulesBucket                 string
 	follow                      stringList
 	replayMetrics, replaySyslog string
 	year                        int
@@ -52,6 +53,8 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.syslog, "syslog", "127.0.0.1:5514", "receive syslog on this `address`, UDP and TCP; port 0 picks free ones, empty is off")
 	f.DurationVar(&o.interval, "interval", 2*time.Second, "sample this machine this often; 0 is off")
 	f.StringVar(&o.rules, "rules", "", "rules `file` (default: built-in rules)")
+	f.StringVar(&o.rulesBucket, "rules-bucket", "", "besides, take rules from this key-value `bucket` and watch it: the key is a name, the value a rule as in a file; what becomes of each is in the bucket of that name with -status behind")
+	f.StringVar(&o.testRules, "test-rules", "", "test the rules with the cases of this `file` (see package alerting/cases), and exit: 0 if all is as expected")
 	f.StringVar(&o.schemas, "schemas", "", "`folder` with metric.json and syslog.json to use instead of the built-in schemas")
 	f.Var(&o.follow, "follow", "follow this log `file`, as tail -F does; may be given more than once")
 	f.StringVar(&o.replayMetrics, "replay-metrics", "", "replay this `file` of metrics (NDJSON or CSV, plain or .gz) instead of sampling")
@@ -80,6 +83,10 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("%w: -creds and -tls-ca are for -nats", errUsage)
 	case o.exit && !o.replays():
 		return fmt.Errorf("%w: -exit needs -replay-metrics or -replay-syslog", errUsage)
+	case o.testRules != "" && (o.data != "" || o.nats != "" || o.replays()):
+		return fmt.Errorf("%w: -test-rules brings its own server and input: give no -data, -nats or replay with it", errUsage)
+	case o.testRules != "" && o.rulesBucket != "":
+		return fmt.Errorf("%w: -test-rules tests a file: give no -rules-bucket with it", errUsage)
 	case o.interval < 0:
 		return fmt.Errorf("%w: -interval must not be negative, got %v", errUsage, o.interval)
 	case o.replays() && len(o.follow) > 0:

@@ -28,6 +28,7 @@ type topics struct {
 	alarms  stream.Topic[alerting.Alarm]
 	late    stream.Topic[late]
 	dead    stream.Topic[[]byte]
+	changes stream.Topic[alerting.RuleChange] // with -rules-bucket
 }
 
 // late is a record whose window had closed when it came: one of the two.
@@ -57,73 +58,56 @@ func newTopics(s *schemaSet, live bool) topics {
 		alarms: stream.Topic[alerting.Alarm]{
 			Name: "alarms", Partitions: partitions, Time: func(a alerting.Alarm) time.Time { return a.At },
 		},
-		late: stream.Topic[late]{Name: "late", Partitions: partitions},
-		dead: stream.Topic[[]byte]{Name: "dead-letters", Codec: stream.Bytes()},
+		late:    stream.Topic[late]{Name: "late", Partitions: partitions},
+		dead:    stream.Topic[[]byte]{Name: "dead-letters", Codec: stream.Bytes()},
+		changes: alerting.RuleChanges("rule-changes", partitions),
 	}
 }
 
-// incident is a sample with the log lines of its host around it.
-type incident struct {
-	Sample health.Metric
-	Lines  []health.Syslog
+// specs are all of them.
+func (t topics) specs() []stream.TopicSpec {
+	return []stream.TopicSpec{t.metrics.Spec(), t.syslogs.Spec(), t.alarms.Spec(), t.late.Spec(), t.dead.Spec()}
 }
 
+// readRule reads a rule that changes while the program runs.
+type readRule = func(name, text string) (alerting.Loaded[health.Incident], error)
+
 // pipeline is the whole of the application: samples that a rule watches are joined with the log lines of their host, and every
-// rule looks at the result.
-func pipeline(t topics, rules []health.Rule) (*processor.Topology, error) {
+// rule looks at the result. With a read there are rules that change besides those of the file; they may look at any sample.
+func pipeline(t topics, rules *health.Rules, read readRule) (*processor.Topology, error) {
 	b := processor.NewBuilder(app)
 	b.DeadLetters(t.dead)
 	b.CloseOnIdle(idle)
-	samples := processor.From(b, t.metrics).Filter(watched(rules))
+	samples := processor.From(b, t.metrics)
+	if read == nil {
+		samples = samples.Filter(watched(rules))
+	}
 	lines := processor.From(b, t.syslogs)
 	incidents := join.Collect(samples, lines,
-		join.Window{Name: "incidents", Within: widest(rules), Grace: grace, Emit: join.OnUpdate},
-		func(m health.Metric, l []health.Syslog) incident { return incident{m, l} })
+		join.Window{Name: "incidents", Within: rules.Within, Grace: grace, Emit: join.OnUpdate},
+		func(m health.Metric, l []health.Syslog) health.Incident { return health.Incident{Sample: m, Lines: l} })
 	lateSamples, lateLines := incidents.Late()
 	processor.Map(lateSamples, func(m health.Metric) late { return late{Metric: &m} }).To(t.late)
 	processor.Map(lateLines, func(l health.Syslog) late { return late{Syslog: &l} }).To(t.late)
-	for _, rule := range rules {
-		ofRule := incidents.Filter(func(i incident) bool { return i.Sample.Name == rule.Metric })
-		alerting.Threshold(ofRule, thresholdRule(rule)).To(t.alarms)
+	for _, rule := range rules.Rules {
+		alerting.Threshold(incidents, rule).To(t.alarms)
+	}
+	if read != nil {
+		alerting.ThresholdLive(incidents, alerting.Live[health.Incident]{
+			Name: "changing-rules", Changes: processor.From(b, t.changes), Read: read,
+			Series: func(i health.Incident) string { return i.Sample.Name },
+		}).To(t.alarms)
 	}
 	return b.Build()
 }
 
 // watched keeps the samples that some rule looks at.
-func watched(rules []health.Rule) func(health.Metric) bool {
+func watched(rules *health.Rules) func(health.Metric) bool {
 	names := make(map[string]bool)
-	for _, rule := range rules {
-		names[rule.Metric] = true
+	for _, name := range rules.Series {
+		names[name] = true
 	}
-	return func(m health.Metric) bool { return names[m.Name] }
-}
-
-// widest is the join's window: as wide as the widest context that a rule wants.
-func widest(rules []health.Rule) time.Duration {
-	d := time.Duration(0)
-	for _, rule := range rules {
-		d = max(d, rule.Within)
-	}
-	return d
-}
-
-func thresholdRule(r health.Rule) alerting.Rule[incident] {
-	var when alerting.Condition
-	if r.Above != nil {
-		when = alerting.Above(*r.Above)
-	} else {
-		when = alerting.Below(*r.Below)
-	}
-	if r.Clear != nil {
-		when = when.ClearAt(*r.Clear)
-	}
-	return alerting.Rule[incident]{
-		Name: r.Name, When: when, For: r.For, Severity: r.Severity, Labels: r.Labels,
-		Value: func(i incident) float64 { return i.Sample.Value },
-		Context: func(i incident) any {
-			return health.Summarise(i.Lines, i.Sample.Time, r.Within, r.MaxLines)
-		},
-	}
+	return func(m health.Metric) bool { return rules.All || names[m.Name] }
 }
 
 // alarmLine is what is printed of an alarm; schemas/alarm.json describes it.
@@ -135,17 +119,23 @@ type alarmLine struct {
 	State     string            `json:"state"`
 	Severity  string            `json:"severity"`
 	Value     float64           `json:"value"`
+	Sample    float64           `json:"sample,omitzero"`
+	Peak      float64           `json:"peak,omitzero"`
 	Threshold float64           `json:"threshold"`
 	Since     time.Time         `json:"since"`
 	At        time.Time         `json:"at"`
 	Labels    map[string]string `json:"labels,omitempty"`
+	Texts     map[string]string `json:"annotations,omitempty"`
+	Reason    string            `json:"reason,omitzero"`
 	Context   health.LogContext `json:"context"`
 }
 
 func newAlarmLine(id, host string, a alerting.Alarm) (alarmLine, error) {
 	l := alarmLine{
 		ID: id, Rule: a.Rule, Host: host, State: string(a.State), Severity: a.Severity,
-		Value: a.Value, Threshold: a.Threshold, Since: a.Since.UTC(), At: a.At.UTC(), Labels: a.Labels,
+		Value: a.Value, Sample: a.Sample, Peak: a.Peak, Threshold: a.Threshold, Since: a.Since.UTC(), At: a.At.UTC(),
+		Labels: a.Labels, Texts: a.Annotations, Reason: a.Reason,
+		Context: health.LogContext{BySeverity: map[string]int{}, Lines: []health.Line{}}, // of an alarm about nothing that has come
 	}
 	return l, json.Unmarshal(a.Context, &l.Context)
 }

@@ -24,17 +24,27 @@ const (
 	zap        = "go.uber.org/zap"
 	json       = "github.com/go-json-experiment/json"
 	jsonSchema = "github.com/santhosh-tekuri/jsonschema"
+	exprLang   = "github.com/expr-lang/expr"
+	yaml       = "go.yaml.in/yaml/v3"
 	sys        = "golang.org/x/sys"
 	anyModule  = "*"
 )
 
 // public are the packages that users import.
-var public = []string{"stream", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
+var public = []string{"stream", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/notify/receivers", "alerting/notify/silencebucket", "alerting/cases", "alerting/alertingtest", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
 
 // importTable says who may import whom: arrows point down. The first area that holds a folder counts.
 var importTable = []area{
 	{root: "examples", ours: public, theirs: []string{anyModule}},
 	{root: "cmd", ours: public, theirs: []string{anyModule}},
+	{root: "alerting/rulesfile", ours: []string{"alerting", "alerting/internal/document", "schemas"}, theirs: []string{exprLang}},
+	{root: "alerting/rulebucket", ours: []string{"alerting", "alerting/internal/bucket", "stream"}, oursInTests: []string{"processor"}, theirs: []string{natsGo, zap, json}},
+	{root: "alerting/internal/bucket", ours: []string{"alerting", "stream"}, theirs: []string{natsGo, zap, json}},
+	{root: "alerting/notify/silencebucket", ours: []string{"alerting/notify", "alerting/internal/bucket", "stream"}, oursInTests: []string{"alerting", "processor"}, theirs: []string{natsGo, zap, json}},
+	{root: "alerting/notify/receivers", ours: []string{"alerting/notify", "processor"}, oursInTests: []string{"alerting", "stream"}, theirs: []string{natsGo}},
+	{root: "alerting/notify", ours: []string{"alerting", "processor", "stream"}, oursInTests: []string{"processor/processortest"}},
+	{root: "alerting/cases", ours: []string{"alerting", "alerting/internal/document"}},
+	{root: "alerting/internal/document", theirs: []string{json, yaml}},
 	{root: "alerting", ours: []string{"processor", "stream"}, oursInTests: []string{"join", "processor/processortest"}, theirs: []string{json}},
 	{root: "join", ours: []string{"processor", "stream"}, oursInTests: []string{"processor/processortest", "processor/processortest/scenario"}, theirs: []string{json}},
 	{root: "processor", ours: []string{"stream"}, theirs: []string{zap, json}},
@@ -46,7 +56,7 @@ var importTable = []area{
 }
 
 // allTests are the folders of this module that every test may import.
-var allTests = []string{"embedded", "embedded/embeddedtest", "internal/benchtable"}
+var allTests = []string{"embedded", "embedded/embeddedtest", "internal/benchtable", "internal/propertytest"}
 
 // testModules are there for tests; a library that imports one makes its users link it.
 var testModules = []string{"github.com/stretchr/testify", "go.uber.org/goleak", "pgregory.net/rapid"}

@@ -5,8 +5,7 @@
 //
 //   - Metric: one measured value of one host at one time, for example cpu_percent 93.5.
 //   - Syslog: one log line of one host, as it left that host.
-//   - Rule: a threshold over one metric. A value beyond the threshold is a breach; the alarm ends when a value comes back
-//     to the clear level, so that a value dancing around the threshold raises one alarm and not ten.
+//   - Incident: a metric with the log lines of its host around it. Rule: what is alarming of incidents; see package rulesfile.
 //   - Log context: the summary of the log lines of a host around its breach, which travels inside the alarm.
 //   - Host key: the form of a host name under which metrics and logs of one machine meet (HostKey).
 //

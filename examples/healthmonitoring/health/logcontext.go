@@ -32,6 +32,9 @@ type LogContext struct {
 	Total int `json:"total"`
 	// BySeverity counts the same lines by severity; it is never nil and holds no zero counts.
 	BySeverity map[string]int `json:"by_severity"`
+	// First and Last are the first and the last line of the window, shown or not; nil when there is none or none is to be shown.
+	First *Line `json:"first,omitempty"`
+	Last  *Line `json:"last,omitempty"`
 	// Lines are the lines shown, in time order; it is never nil.
 	Lines []Line `json:"lines"`
 }
@@ -108,14 +111,29 @@ func Summarise(lines []Syslog, around time.Time, within time.Duration, maxLines 
 		if rank > cutRank || rank == cutRank && (cutKeep == 0 || i < first || i > last) {
 			continue
 		}
-		out.Lines = append(out.Lines, Line{
-			Time:     line.Time,
-			Severity: SeverityName(rank),
-			App:      cut(line.App, maxAppBytes),
-			Message:  cut(line.Message, limit),
-		})
+		out.Lines = append(out.Lines, show(line, limit))
 	}
+	out.First, out.Last = ends(lines, outside, limit)
 	return out
+}
+
+// show is a line within bounds.
+func show(line *Syslog, limit int) Line {
+	return Line{
+		Time: line.Time, Severity: SeverityName(severityRank(line.Severity)), App: cut(line.App, maxAppBytes), Message: cut(line.Message, limit),
+	}
+}
+
+// ends are the first and the last line that is not outside; there are some.
+func ends(lines []Syslog, outside func(time.Time) bool, limit int) (first, last *Line) {
+	from, to := 0, len(lines)-1
+	for outside(lines[from].Time) {
+		from++
+	}
+	for outside(lines[to].Time) {
+		to--
+	}
+	return new(show(&lines[from], limit)), new(show(&lines[to], limit))
 }
 
 // cut makes s valid UTF-8 and shortens it on a rune boundary so that its JSON form stays within limit bytes, "..." included.

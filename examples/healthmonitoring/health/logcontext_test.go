@@ -47,6 +47,7 @@ func TestSummariseBoundsAreInclusive(t *testing.T) {
 	require.Equal(t, 2, c.Total)
 	require.Equal(t, map[string]int{"err": 1, "info": 1}, c.BySeverity)
 	require.Equal(t, []string{"first", "last"}, messages(c))
+	require.Equal(t, []string{"first", "last"}, []string{c.First.Message, c.Last.Message})
 
 	c = Summarise([]Syslog{logged(-1, "err", "x"), logged(0, "err", "now")}, at(0), -time.Hour, 20)
 	require.Equal(t, []string{"now"}, messages(c))

@@ -1,0 +1,88 @@
+package notify
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/rossby-streams/rossby/alerting"
+)
+
+// Alert is an alarm as receivers see it.
+type Alert struct {
+	// Fingerprint is its identity.
+	Fingerprint string            `json:"fingerprint"`
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// StartsAt is when it began to fire, EndsAt when it was resolved; zero: it fires.
+	StartsAt time.Time `json:"startsAt"`
+	EndsAt   time.Time `json:"endsAt,omitzero"`
+	// GeneratorURL leads to where it comes from.
+	GeneratorURL string `json:"generatorURL,omitzero"`
+	// Context is that of the alarm.
+	Context json.RawMessage `json:"context,omitempty"`
+}
+
+// ResolvedAt reports whether the alert is resolved at that time.
+func (a *Alert) ResolvedAt(now time.Time) bool { return !a.EndsAt.IsZero() && !a.EndsAt.After(now) }
+
+// Labels that an alert has of its alarm, beside those of the rule and the record.
+const (
+	LabelName     = "alertname"
+	LabelKey      = "key"
+	LabelSeverity = "severity"
+)
+
+// Annotations that an alert has of its alarm, beside those of the rule.
+const (
+	AnnotationReason = "reason"
+	AnnotationState  = "state"
+)
+
+// fromAlarm makes the alert of a change in the life of an alarm; false for one that nobody is told of.
+func fromAlarm(a *alerting.Alarm, keyLabel string, now time.Time) (Alert, bool) {
+	if a.State == alerting.Pending {
+		return Alert{}, false
+	}
+	labels := make(map[string]string, len(a.Labels)+3)
+	labels[LabelName], labels[keyLabel], labels[LabelSeverity] = a.Rule, a.Key, a.Severity
+	maps.Copy(labels, a.Labels)
+	maps.DeleteFunc(labels, func(_, value string) bool { return value == "" }) // as Alertmanager has it
+	alert := Alert{Fingerprint: a.Fingerprint(), Labels: labels, Annotations: maps.Clone(a.Annotations), StartsAt: a.At, Context: a.Context}
+	note := func(name, text string) {
+		if alert.Annotations == nil {
+			alert.Annotations = make(map[string]string, 2)
+		}
+		if _, ok := alert.Annotations[name]; !ok && text != "" {
+			alert.Annotations[name] = text
+		}
+	}
+	note(AnnotationReason, a.Reason)
+	if a.State != alerting.Firing && a.State != alerting.Resolved {
+		note(AnnotationState, string(a.State))
+	}
+	if a.State == alerting.Resolved {
+		alert.StartsAt, alert.EndsAt = a.Since, a.At
+		if alert.EndsAt.After(now) {
+			alert.EndsAt = now // the clock of the source is ahead
+		}
+	}
+	return alert, true
+}
+
+// merge is what a later word about an alert makes of it. Annotations and labels are those of the later one. One that has not ended goes
+// on, from its earliest beginning; one that has begins anew.
+func (a *Alert) merge(later Alert) Alert {
+	over := !a.EndsAt.IsZero() && later.StartsAt.After(a.EndsAt)
+	if !over && (a.StartsAt.Before(later.StartsAt) || !later.EndsAt.IsZero() && a.EndsAt.IsZero()) {
+		later.StartsAt = a.StartsAt
+	}
+	return later
+}
+
+// compare orders alerts as people read them.
+func compare(a, b *Alert) int {
+	return cmp.Or(strings.Compare(a.Labels[LabelName], b.Labels[LabelName]), strings.Compare(a.Fingerprint, b.Fingerprint))
+}

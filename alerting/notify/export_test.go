@@ -1,0 +1,35 @@
+package notify
+
+import (
+	"slices"
+	"time"
+)
+
+// Due are the groups whose flush is due, in order.
+func (d *Dispatcher) Due(now time.Time) []string {
+	var due []string
+	for id, g := range d.groups {
+		if !g.Next.After(now) {
+			due = append(due, id)
+		}
+	}
+	slices.Sort(due)
+	return due
+}
+
+// Routes are the receivers and group keys of an alert with these labels.
+func (d *Dispatcher) Routes(labels map[string]string) []string {
+	var all []string
+	for _, n := range d.root.match(labels) {
+		all = append(all, n.Receiver+" "+n.key+":"+labelsText(n.groupLabels(labels)))
+	}
+	return all
+}
+
+// Alerts is how many it has.
+func (d *Dispatcher) Alerts() int { return len(d.alerts) + len(d.groups) }
+
+// Reason is why a receiver is told.
+func (e *Entry) Reason(firing, resolved []string, due Due) Reason {
+	return e.reason(firing, resolved, due)
+}
