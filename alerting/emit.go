@@ -72,5 +72,5 @@ func (r *Rule[V]) encodeContext(v V) ([]byte, error) {
 	if r.Context != nil {
 		value = r.Context(v)
 	}
-	return json.Marshal(value, json.Deterministic(true), jsonv1.FormatDurationAsNano(true), jsontext.AllowInvalidUTF8(true))
+	return json.Marshal(value, json.Deterministic(true), jsonv1.FormatDurationAsNano(true), jsonv1.OmitEmptyWithLegacySemantics(true), jsontext.AllowInvalidUTF8(true))
 }

@@ -44,7 +44,7 @@ type storeCodec[V any] struct{}
 // Encode implements stream.Codec.
 func (storeCodec[V]) Encode(v V) (data []byte, err error) {
 	defer recoverInto(&err) // the value may encode itself
-	return json.Marshal(v, jsontext.AllowInvalidUTF8(true), jsonv1.FormatDurationAsNano(true))
+	return json.Marshal(v, jsontext.AllowInvalidUTF8(true), jsonv1.FormatDurationAsNano(true), jsonv1.OmitEmptyWithLegacySemantics(true))
 }
 
 // Decode implements stream.Codec.

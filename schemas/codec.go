@@ -17,7 +17,7 @@ func Codec[V any](s *Schema) ValidatingCodec[V] { return ValidatingCodec[V]{sche
 
 // Encode returns v as JSON. The error says which field broke which rule.
 func (c ValidatingCodec[V]) Encode(v V) ([]byte, error) {
-	data, err := json.Marshal(v, jsonv1.FormatDurationAsNano(true))
+	data, err := json.Marshal(v, jsonv1.FormatDurationAsNano(true), jsonv1.OmitEmptyWithLegacySemantics(true))
 	if err != nil {
 		return nil, fmt.Errorf("schemas: encode a %s: %w", c.schema.name, err)
 	}

@@ -20,13 +20,14 @@ type Codec[V any] interface {
 
 // JSON is the codec of topics that name none. It is strict where encoding/json
 // is lax: invalid UTF-8 and duplicate names are refused, names match by exact
-// case. A time.Duration is a number of nanoseconds.
+// case. A time.Duration is a number of nanoseconds, and omitempty means what it
+// means there: a pointer to an empty value stays.
 func JSON[V any]() Codec[V] { return jsonCodec[V]{} }
 
 type jsonCodec[V any] struct{}
 
 func (jsonCodec[V]) Encode(v V) ([]byte, error) {
-	data, err := json.Marshal(v, jsonv1.FormatDurationAsNano(true))
+	data, err := json.Marshal(v, jsonv1.FormatDurationAsNano(true), jsonv1.OmitEmptyWithLegacySemantics(true))
 	if err != nil {
 		return nil, fmt.Errorf("stream: encode JSON: %w", err)
 	}

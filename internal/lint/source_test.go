@@ -224,7 +224,7 @@ func checkLengths(t *tree) []finding {
 func checkComments(t *tree) []finding {
 	var found []finding
 	for _, s := range t.sources {
-		if s.isTest() || s.isProgram() {
+		if s.isTest() || s.isProgram() || ast.IsGenerated(s.ast) {
 			continue
 		}
 		for _, decl := range s.ast.Decls {

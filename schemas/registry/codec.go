@@ -83,7 +83,7 @@ func (c *Codec[V]) Version() int { return c.version }
 
 // Encode returns v as JSON. The error is a *MismatchError where it does not fit.
 func (c *Codec[V]) Encode(v V) ([]byte, error) {
-	data, err := json.Marshal(v, jsonv1.FormatDurationAsNano(true))
+	data, err := json.Marshal(v, jsonv1.FormatDurationAsNano(true), jsonv1.OmitEmptyWithLegacySemantics(true))
 	if err != nil {
 		return nil, fmt.Errorf("registry: encode a value of subject %q: %w", c.subject, err)
 	}
