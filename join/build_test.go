@@ -38,6 +38,7 @@ func TestBuildReportsWindowsThatMakeNoSense(t *testing.T) {
 		"spans may be up to":          {Name: "w", Within: 1 << 62},
 		"got 2562047h47m16.854775807": {Name: "w", Before: 1<<63 - 1},
 		"Emit must be OnClose or OnU": {Name: "w", Within: 1, Emit: 7},
+		"MaxRows must be zero or mor": {Name: "w", Within: 1, MaxRows: -1},
 	} {
 		t.Run(want, func(t *testing.T) {
 			b := processor.NewBuilder("bad")

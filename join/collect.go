@@ -74,7 +74,7 @@ type collect[L, R, V any] struct {
 }
 
 func (j *collect[L, R, V]) record(rec processor.Record[side[L, R]]) error {
-	if ok, err := gate(j.c, j.b, &rec); !ok {
+	if ok, err := gate(j.c, j.b, j.left.Len()+j.right.Len(), &rec); !ok {
 		return err
 	}
 	if rec.Value.isRight {

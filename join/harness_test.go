@@ -1,7 +1,6 @@
 package join_test
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -11,25 +10,15 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/rossby-streams/rossby/internal/propertytest"
 	"github.com/rossby-streams/rossby/join"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/processor/processortest"
 	"github.com/rossby-streams/rossby/stream"
 )
 
-// TestMain makes properties try 10,000 cases, since each is small; 500 with -short. -rapid.checks on the command line decides.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	checks := "10000"
-	if testing.Short() {
-		checks = "500"
-	}
-	flag.Visit(func(f *flag.Flag) {
-		if f.Name == "rapid.checks" {
-			checks = f.Value.String()
-		}
-	})
-	if err := flag.Set("rapid.checks", checks); err != nil {
+	if err := propertytest.Cases(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

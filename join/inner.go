@@ -47,7 +47,7 @@ type inner[L, R, V any] struct {
 // record probes the other side and then takes its place in its own, so that every pair is found once, by whichever of the two
 // is processed second (rule 24).
 func (j *inner[L, R, V]) record(rec processor.Record[side[L, R]]) error {
-	if ok, err := gate(j.c, j.b, &rec); !ok {
+	if ok, err := gate(j.c, j.b, j.left.Len()+j.right.Len(), &rec); !ok {
 		return err
 	}
 	if rec.Value.isRight {

@@ -13,7 +13,7 @@ type Lookup struct {
 	// Name is the name of the join, unique in the topology. State is kept under it. Required.
 	Name string
 	// History makes the join ask for the row as it was at the record's event time, and is how far back it can ask, in event time. A
-	// record that is older finds nothing. Zero: the row as it is when the record is processed, whatever the times (SEMANTICS rule 35).
+	// record that is older finds nothing. Zero: the row as it is when the record is processed, whatever the times.
 	History time.Duration
 	// Grace is how long a record waits, in event time, for updates of the table that come out of order. It needs a History that
 	// is at least as long. Zero: records are joined at once (rule 36).

@@ -79,7 +79,7 @@ type outer[L, R, V any] struct {
 }
 
 func (j *outer[L, R, V]) record(rec processor.Record[side[L, R]]) error {
-	if ok, err := gate(j.c, j.b, &rec); !ok {
+	if ok, err := gate(j.c, j.b, j.left.Len()+j.right.Len(), &rec); !ok {
 		return err
 	}
 	if rec.Value.isRight {

@@ -108,8 +108,9 @@ func split[L, R, V any](out processor.Stream[outcome[L, R, V]]) Result[L, R, V] 
 	}
 }
 
-// gate refuses records without a key and sends late ones to Late; it reports whether the record may be joined.
-func gate[L, R, V any](c *processor.Context[outcome[L, R, V]], b bounds, rec *processor.Record[side[L, R]]) (bool, error) {
+// gate refuses records without a key, and those for which there is no room beside the rows kept, and sends late ones to Late; it reports
+// whether the record may be joined.
+func gate[L, R, V any](c *processor.Context[outcome[L, R, V]], b bounds, kept int, rec *processor.Record[side[L, R]]) (bool, error) {
 	if rec.Key == "" {
 		return false, errNoKey
 	}
@@ -118,6 +119,9 @@ func gate[L, R, V any](c *processor.Context[outcome[L, R, V]], b bounds, rec *pr
 		late, kind = b.lateRight, lateRight
 	}
 	if !late(rec.Time, c.StreamTime()) {
+		if b.maxRows > 0 && kept >= b.maxRows {
+			return false, full(b.maxRows)
+		}
 		return true, nil
 	}
 	c.Forward(processor.With(*rec, outcome[L, R, V]{kind: kind, late: rec.Value}))

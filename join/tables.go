@@ -11,7 +11,7 @@ import (
 // the name of the join, unique in the topology; state is kept under it.
 //
 // Both tables must have the same number of partitions. An update on which joiner panics is a failed record. joiner must be pure: it is
-// called for the value that is replaced, too (SEMANTICS rule 38).
+// called for the value that is replaced, too.
 func Tables[L, R, V any](left processor.Table[L], right processor.Table[R], name string, joiner func(L, R) V) processor.Table[V] {
 	return joinTables(left, right, tableJoin{"Tables", name, joiner == nil}, func(l *L, r *R) *V {
 		if l == nil || r == nil {

@@ -32,11 +32,16 @@ type Window struct {
 	// Emit is when Collect emits, and when Left and Outer speak of a record without a partner. Inner emits each pair as soon as it has
 	// both, Absence knows when the window closes; it must be left at zero there.
 	Emit Emit
+	// MaxRows bounds how many records the join keeps for one partition, of both sides together. One that comes when there are so many
+	// is a failed record, with ErrFull: it is not joined, and under the policy DeadLetter it waits for a Redrive. Records are let go
+	// as stream time moves, in steps of a sixteenth of Before + After + Grace. 0: as many as come.
+	MaxRows int
 }
 
 // bounds is a checked window.
 type bounds struct {
 	before, after, grace time.Duration
+	maxRows              int // 0: any number
 }
 
 // longest is the longest span that a window may cover: sums of spans must stay far from overflow.
@@ -51,7 +56,10 @@ func check[L, R any](left processor.Upstream[L], right processor.Upstream[R], w 
 	if w.Emit != OnClose && w.Emit != OnUpdate {
 		report(left, right, "%s %s: Emit must be OnClose or OnUpdate, got %d", verb, w.Name, w.Emit)
 	}
-	b = bounds{before: w.Before, after: w.After, grace: w.Grace}
+	if w.MaxRows < 0 {
+		report(left, right, "%s %s: MaxRows must be zero or more, got %d", verb, w.Name, w.MaxRows)
+	}
+	b = bounds{before: w.Before, after: w.After, grace: w.Grace, maxRows: w.MaxRows}
 	if w.Within != 0 {
 		if w.Before != 0 || w.After != 0 {
 			report(left, right, "%s %s: give the window either Within or Before and After", verb, w.Name)

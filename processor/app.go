@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,6 +41,7 @@ type App struct {
 	cfg      Config
 	owner    string
 	globals  map[string]any // by topic; set by Run
+	running  sync.Map       // every *runner that has not ended
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.

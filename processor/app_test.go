@@ -3,7 +3,6 @@ package processor_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -20,23 +19,13 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/internal/propertytest"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
 )
 
-// TestMain makes properties try 10,000 cases, since each is small; 500 with -short. -rapid.checks on the command line decides.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	checks := "10000"
-	if testing.Short() {
-		checks = "500"
-	}
-	flag.Visit(func(f *flag.Flag) {
-		if f.Name == "rapid.checks" {
-			checks = f.Value.String()
-		}
-	})
-	if err := flag.Set("rapid.checks", checks); err != nil {
+	if err := propertytest.Cases(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

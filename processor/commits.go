@@ -44,6 +44,7 @@ func (r *runner) commit(force bool) error {
 	if err != nil || commit == nil {
 		return err
 	}
+	r.measure()
 	c.jobs <- job{commit: commit, trim: c.trim}
 	c.inFlight, c.trim = true, 0
 	return nil

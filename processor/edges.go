@@ -15,7 +15,7 @@ var (
 	errTombstone = errors.New("the record has no value (a tombstone), which only tables take")
 )
 
-// Event times outside this range do not fit nanoseconds, or lie before the epoch (SEMANTICS rule: negative timestamps are
+// Event times outside this range do not fit nanoseconds, or lie before the epoch (negative timestamps are
 // dropped), and would close every window there is.
 var (
 	minEventTime = time.Unix(0, 0)

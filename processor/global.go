@@ -17,7 +17,7 @@ type GlobalTable[V any] struct {
 // GlobalTableFrom reads a topic as a global table: a record sets the value of its key, a tombstone (a record without data) deletes it.
 // Give the topic Compact. Before any task processes its first record, all that the topic held when the app started has been read;
 // later updates are seen when they arrive, in no fixed order to the records that look them up, whatever their event times
-// (SEMANTICS rule 40). So a record that a crash makes the app process again may find another row.
+// . So a record that a crash makes the app process again may find another row.
 //
 // Rows are kept in memory, once for all tasks of an instance, and are read again at every start; nothing of them is in a journal. A
 // record that cannot be decoded leaves the row as it was and the logger is told, since the topic keeps the record; under the policy

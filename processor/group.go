@@ -120,6 +120,7 @@ const taskLabel = "rossby_task"
 
 // runLabelled runs a task so that its goroutine can be found.
 func (r *runner) runLabelled(ctx, commits context.Context) (err error) {
+	r.app.running.Store(r, nil)
 	pprof.Do(ctx, pprof.Labels(taskLabel, r.label()), func(ctx context.Context) { err = r.run(ctx, commits) })
 	return err
 }

@@ -188,6 +188,9 @@ func (in *instance) over(r *runner, err error) error {
 	id := r.task.ID()
 	s := in.tasks[id]
 	delete(in.tasks, id)
+	if in.ctx.Err() == nil {
+		in.app.running.Delete(r)
+	}
 	s.stop()
 	s.kill()
 	switch {

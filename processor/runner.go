@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -44,6 +45,7 @@ type runner struct {
 	active  time.Time     // when a record was last processed
 	stored  []storedEntry // the journal's entries, until the task has been taken over
 	worked  uint64        // records processed, and times moved, so far
+	sizes   atomic.Pointer[[]engine.StoreSize]
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {

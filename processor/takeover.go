@@ -90,6 +90,7 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 		return nil, fmt.Errorf("take over: %w", err)
 	}
 	r.task.Appended(fence.Number, entry.Seq)
+	r.measure()
 	c.heard = time.Now()
 	c.positions, c.behind = fence.Positions, true
 	for _, u := range undelivered {

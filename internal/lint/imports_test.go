@@ -56,7 +56,7 @@ var importTable = []area{
 }
 
 // allTests are the folders of this module that every test may import.
-var allTests = []string{"embedded", "embedded/embeddedtest", "internal/benchtable"}
+var allTests = []string{"embedded", "embedded/embeddedtest", "internal/benchtable", "internal/propertytest"}
 
 // testModules are there for tests; a library that imports one makes its users link it.
 var testModules = []string{"github.com/stretchr/testify", "go.uber.org/goleak", "pgregory.net/rapid"}

@@ -67,6 +67,7 @@ type store interface {
 	rideAlong(budget int) int
 	liveBytes() int
 	isDirty() bool
+	rowCount() int
 }
 
 // Task is one sub-topology on one partition. See the package documentation.

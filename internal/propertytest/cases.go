@@ -1,0 +1,37 @@
+// Package propertytest says how many cases the property tests of this module try.
+package propertytest
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+)
+
+// How many cases a property tries: many, since each is small. The race detector makes them ten times slower, and they have no races.
+const (
+	usual     = "10000"
+	withRace  = "1000"
+	withShort = "500"
+)
+
+// Cases parses the flags and sets how many cases properties try: 10,000, or 1,000 under the race detector, or 500 with -short.
+// -rapid.checks on the command line decides. Call it first in TestMain.
+func Cases() error {
+	flag.Parse()
+	cases := usual
+	switch {
+	case testing.Short():
+		cases = withShort
+	case raceDetector:
+		cases = withRace
+	}
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
+	if set {
+		return nil
+	}
+	if err := flag.Set("rapid.checks", cases); err != nil {
+		return fmt.Errorf("the number of cases of properties: %w", err)
+	}
+	return nil
+}
