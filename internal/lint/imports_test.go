@@ -26,6 +26,7 @@ const (
 	jsonSchema = "github.com/santhosh-tekuri/jsonschema"
 	exprLang   = "github.com/expr-lang/expr"
 	yaml       = "go.yaml.in/yaml/v3"
+	goMail     = "github.com/wneessen/go-mail"
 	sys        = "golang.org/x/sys"
 	anyModule  = "*"
 )
@@ -41,7 +42,7 @@ var importTable = []area{
 	{root: "alerting/rulebucket", ours: []string{"alerting", "alerting/internal/bucket", "stream"}, oursInTests: []string{"processor"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/internal/bucket", ours: []string{"alerting", "stream"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/notify/silencebucket", ours: []string{"alerting/notify", "alerting/internal/bucket", "stream"}, oursInTests: []string{"alerting", "processor"}, theirs: []string{natsGo, zap, json}},
-	{root: "alerting/notify/receivers", ours: []string{"alerting/notify", "processor"}, oursInTests: []string{"alerting", "alerting/notify/notifyfile", "stream"}, theirs: []string{natsGo}},
+	{root: "alerting/notify/receivers", ours: []string{"alerting/notify", "processor"}, oursInTests: []string{"alerting", "alerting/notify/notifyfile", "stream"}, theirs: []string{natsGo, goMail}},
 	{root: "alerting/notify/notifyfile", ours: []string{"alerting/notify", "alerting/internal/document"}},
 	{root: "alerting/notify", ours: []string{"alerting", "processor", "stream"}, oursInTests: []string{"processor/processortest"}},
 	{root: "alerting/cases", ours: []string{"alerting", "alerting/internal/document"}},
