@@ -303,7 +303,7 @@ func TestLiveRulesSayWhatFixedOnesSay(t *testing.T) {
 			rule(other, name, 1, text)
 		}
 		at, crashAt := 0, rapid.IntRange(3, 20).Draw(rt, "crash at")
-		for i := range rapid.IntRange(1, 60).Draw(rt, "samples") {
+		for i := range rapid.IntRange(1, 30).Draw(rt, "samples") {
 			at += rapid.IntRange(0, 25).Draw(rt, "step")
 			key, cpu := rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "key"), float64(rapid.IntRange(0, 100).Draw(rt, "cpu"))
 			load(one, key, at, cpu)

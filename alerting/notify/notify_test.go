@@ -140,7 +140,7 @@ func TestACrashChangesNothing(t *testing.T) {
 		type action struct{ what, key, wait int }
 		actions := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) action {
 			return action{rapid.IntRange(0, 3).Draw(rt, "what"), rapid.IntRange(0, 2).Draw(rt, "key"), rapid.IntRange(0, 12).Draw(rt, "wait")}
-		}), 1, 25).Draw(rt, "actions")
+		}), 1, 12).Draw(rt, "actions")
 		every := rapid.IntRange(2, 7).Draw(rt, "every")
 		run := func(crashes bool) (told []string) {
 			ops, pager := &inbox{}, &inbox{}

@@ -81,6 +81,8 @@ func inherit(r Route, parent *node, suffix string, receivers map[string]bool) (*
 	switch {
 	case !receivers[n.Receiver]:
 		return nil, fmt.Errorf("route %s: there is no receiver %q: give it in Receivers", n.id, n.Receiver)
+	case n.GroupInterval < time.Millisecond:
+		return nil, fmt.Errorf("route %s: GroupInterval must be a millisecond or more, got %v", n.id, n.GroupInterval)
 	case slices.Contains(n.GroupBy, GroupByAll) && len(n.GroupBy) > 1:
 		return nil, fmt.Errorf("route %s: GroupBy has %q and other labels: it is all of them, or some", n.id, GroupByAll)
 	}

@@ -26,12 +26,13 @@ const (
 	jsonSchema = "github.com/santhosh-tekuri/jsonschema"
 	exprLang   = "github.com/expr-lang/expr"
 	yaml       = "go.yaml.in/yaml/v3"
+	goMail     = "github.com/wneessen/go-mail"
 	sys        = "golang.org/x/sys"
 	anyModule  = "*"
 )
 
 // public are the packages that users import.
-var public = []string{"stream", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/notify/receivers", "alerting/notify/silencebucket", "alerting/cases", "alerting/alertingtest", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
+var public = []string{"stream", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/notify/receivers", "alerting/notify/silencebucket", "alerting/notify/notifyfile", "alerting/cases", "alerting/alertingtest", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
 
 // importTable says who may import whom: arrows point down. The first area that holds a folder counts.
 var importTable = []area{
@@ -41,7 +42,8 @@ var importTable = []area{
 	{root: "alerting/rulebucket", ours: []string{"alerting", "alerting/internal/bucket", "stream"}, oursInTests: []string{"processor"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/internal/bucket", ours: []string{"alerting", "stream"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/notify/silencebucket", ours: []string{"alerting/notify", "alerting/internal/bucket", "stream"}, oursInTests: []string{"alerting", "processor"}, theirs: []string{natsGo, zap, json}},
-	{root: "alerting/notify/receivers", ours: []string{"alerting/notify", "processor"}, oursInTests: []string{"alerting", "stream"}, theirs: []string{natsGo}},
+	{root: "alerting/notify/receivers", ours: []string{"alerting/notify", "processor"}, oursInTests: []string{"alerting", "alerting/notify/notifyfile", "stream"}, theirs: []string{natsGo, goMail}},
+	{root: "alerting/notify/notifyfile", ours: []string{"alerting/notify", "alerting/internal/document"}},
 	{root: "alerting/notify", ours: []string{"alerting", "processor", "stream"}, oursInTests: []string{"processor/processortest"}},
 	{root: "alerting/cases", ours: []string{"alerting", "alerting/internal/document"}},
 	{root: "alerting/internal/document", theirs: []string{json, yaml}},
