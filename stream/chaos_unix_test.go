@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -195,6 +196,8 @@ func (x *chaos) join(group string) *process {
 	x.mu.Lock()
 	x.members[p.Name] = p
 	x.mu.Unlock()
+	_, err = p.cmd.StdinPipe() // its end tells the process when this one has died
+	require.NoError(x.t, err)
 	require.NoError(x.t, p.cmd.Start())
 	return p
 }
@@ -317,32 +320,31 @@ func (x *chaos) finish() {
 func (x *chaos) requireResults(ends []uint64) {
 	x.t.Helper()
 	ctx := testContext(x.t)
-	var all []jetstream.Msg
-	require.NoError(x.t, insist(func() error { // a server may just have come back
-		all = nil
-		cons, err := x.js.OrderedConsumer(ctx, "results", jetstream.OrderedConsumerConfig{})
-		if err != nil {
-			return err
-		}
-		info, err := cons.Info(ctx)
-		if err != nil {
-			return err
-		}
-		for range info.NumPending {
-			m, err := cons.Next()
+	var all []*jetstream.RawStreamMsg
+	for more := true; more; {
+		require.NoError(x.t, insist(ctx, func() error { // a server may just have come back
+			one, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			results, err := x.js.Stream(one, "results")
 			if err != nil {
 				return err
 			}
-			all = append(all, m)
-		}
-		return nil
-	}))
+			m, err := results.GetMsg(one, uint64(len(all)+1))
+			if more = !errors.Is(err, jetstream.ErrMsgNotFound); more && err == nil {
+				all = append(all, m)
+			}
+			if !more {
+				return nil
+			}
+			return err
+		}))
+	}
 	next := make(map[string]uint64)
 	for _, m := range all {
 		var r result
-		require.NoError(x.t, json.Unmarshal(m.Data(), &r))
-		require.Equal(x.t, max(next[m.Subject()], 1), r.First, "results of %s", m.Subject())
-		next[m.Subject()] = r.Next
+		require.NoError(x.t, json.Unmarshal(m.Data, &r))
+		require.Equal(x.t, max(next[m.Subject], 1), r.First, "results of %s", m.Subject)
+		next[m.Subject] = r.Next
 	}
 	for p, end := range ends {
 		require.Equal(x.t, end+1, next[fmt.Sprint("results.", p)])

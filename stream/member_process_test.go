@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"strconv"
@@ -73,6 +74,10 @@ func (m *memberProcess) say(e memberEvent) {
 }
 
 func memberMain(text string) {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(4) // nobody is left to talk to
+	}()
 	m := memberProcess{seq: make(map[int]uint64), todo: make(map[int]uint64)}
 	err := json.Unmarshal([]byte(text), &m.memberSpec)
 	if err == nil {
@@ -123,7 +128,7 @@ func (m *memberProcess) run() error {
 		case err != nil && ctx.Err() != nil:
 			return nil
 		case errors.Is(err, context.DeadlineExceeded):
-			if err := m.commit(ctx); err != nil {
+			if err := m.commit(context.WithoutCancel(ctx)); err != nil {
 				return err
 			}
 			continue
@@ -170,7 +175,7 @@ func (m *memberProcess) assigned(ctx context.Context, parts []stream.Assignment)
 
 // last reads the last result of a partition.
 func (m *memberProcess) last(ctx context.Context, p int) (last result, err error) {
-	err = insist(func() error {
+	err = insist(ctx, func() error {
 		s, err := m.js.Stream(ctx, "results")
 		if err != nil {
 			return err
@@ -195,7 +200,7 @@ func (m *memberProcess) commit(ctx context.Context) error {
 		return nil
 	}
 	var lost *stream.ClaimLostError
-	err := insist(func() error { return m.k.Commit(ctx) })
+	err := insist(ctx, func() error { return m.k.Commit(ctx) })
 	if errors.As(err, &lost) {
 		m.say(memberEvent{Kind: "refused", Error: err.Error()})
 		return nil
@@ -218,7 +223,7 @@ func (m *memberProcess) store(ctx context.Context, e memberEvent) error {
 		return err
 	}
 	refused := false
-	err = insist(func() error {
+	err = insist(ctx, func() error {
 		ack, err := m.js.Publish(ctx, "results."+strconv.Itoa(e.Part), data, jetstream.WithExpectLastSequencePerSubject(m.seq[e.Part]), jetstream.WithRetryAttempts(0))
 		if err == nil {
 			m.seq[e.Part] = ack.Sequence
@@ -257,14 +262,17 @@ func (m *memberProcess) store(ctx context.Context, e memberEvent) error {
 }
 
 // insist tries again while servers come and go.
-func insist(f func() error) error {
+func insist(ctx context.Context, f func() error) error {
 	var lost *stream.ClaimLostError
-	deadline := time.Now().Add(patience)
 	for {
 		err := f()
-		if err == nil || errors.As(err, &lost) || errors.Is(err, stream.ErrClosed) || time.Now().After(deadline) {
+		if err == nil || errors.As(err, &lost) || errors.Is(err, stream.ErrClosed) {
 			return err
 		}
-		<-time.After(50 * time.Millisecond)
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
 	}
 }
