@@ -11,7 +11,11 @@
 //   - Offset: the sequence in the backing stream: 1, 2, 3 and so on.
 //   - Producer: sends records without waiting for each.
 //   - Consumer group: a name under which positions are kept, one durable
-//     consumer per partition with that name.
+//     consumer per partition with that name. Its members, Consumers, share
+//     the partitions.
+//   - Membership: how members share anything: partitions, tasks.
+//   - Claim: what makes one member the holder of a partition. The server takes
+//     a commit only with the claim that it knows last.
 //   - Reader: reads one partition and keeps no position on the server.
 //   - Journal: the commit log of one owner. An owner that has been replaced
 //     cannot append to it any more.
@@ -23,8 +27,16 @@
 //     in between.
 //   - A record that Flush or Publish has confirmed is stored: on the disk's way
 //     on one server, on a majority where the topic has replicas.
-//   - Readers and consumers skip nothing: a hole that retention tore, or a
-//     second reader on the same durable, is an error.
+//   - Readers and consumers skip nothing: a hole that retention tore is an
+//     error.
+//   - Every record is read by each group at least once, whoever comes, goes or
+//     dies. What was polled after the last Commit of a member that died is read
+//     again; with a clean leave nothing is that was committed in OnRevoked.
+//   - A member that was silent for its session timeout and wakes up cannot
+//     commit: ClaimLostError. Positions do not go back through it.
+//   - Where the consumer stores its positions with its results, conditional on
+//     the results before, and begins there in OnAssigned, each record counts
+//     exactly once.
 //   - An entry of a journal is stored whole or not at all, and only if nobody
 //     else has appended since.
 //   - Everything resumes after reconnects, restarts and changes of leader, as
@@ -40,4 +52,19 @@
 //   - The number of partitions cannot change: keys would move.
 //   - Verify and CaughtUp ask the leader. One that has been cut off and does not
 //     know it yet may answer with what was true a moment ago; an append does not.
+//
+// # From Kafka
+//
+//	partition.assignment.strategy   Assign: rendezvous hashing, co-operative, no leader
+//	group.id, group.instance.id     ConsumerConfig.Group, Member
+//	session.timeout.ms              SessionTimeout; heartbeats are four to one
+//	max.poll.interval.ms            none: a member that does not Poll keeps its partitions
+//	max.poll.records                MaxPollRecords
+//	auto.offset.reset               Start; a position that retention has passed is an error
+//	enable.auto.commit              AutoCommit, off by default
+//	commitSync, commitSync(offsets) Commit, CommitOffset
+//	pause, resume, seek             Pause, Resume, Seek
+//	onPartitionsAssigned            OnAssigned, which may also set where to begin
+//	onPartitionsRevoked, Lost       OnRevoked, OnLost
+//	kafka-consumer-groups           Groups, Members, Committed, ResetGroup, DeleteGroup
 package stream
