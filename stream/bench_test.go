@@ -80,10 +80,10 @@ func benchClient(b *testing.B) (*nats.Conn, jetstream.JetStream, *stream.Client)
 }
 
 // purge empties the topic between rounds, so that no round pays for another.
-func purge(b *testing.B, js jetstream.JetStream) {
+func purge(b *testing.B, js jetstream.JetStream, spec stream.TopicSpec) {
 	b.Helper()
-	for p := range benchParts {
-		s, err := js.Stream(b.Context(), benchTopic.Spec().BackingStream(p))
+	for p := range spec.Partitions {
+		s, err := js.Stream(b.Context(), spec.BackingStream(p))
 		require.NoError(b, err)
 		require.NoError(b, s.Purge(b.Context()))
 	}
@@ -100,7 +100,7 @@ func BenchmarkProducer(b *testing.B) {
 	defer func() { require.NoError(b, p.Close(context.Background())) }()
 	ctx := b.Context()
 
-	versus(b, "producer, acks all", benchRecords, sides{after: func() { purge(b, js) }, ours: func() {
+	versus(b, "producer, acks all", benchRecords, sides{after: func() { purge(b, js, benchTopic.Spec()) }, ours: func() {
 		for i := range benchRecords {
 			if err := p.Send(ctx, stream.ProducerRecord[[]byte]{Key: keys[i%len(keys)], Value: value}); err != nil {
 				b.Fatal(err)
@@ -117,6 +117,50 @@ func BenchmarkProducer(b *testing.B) {
 		}
 		<-js.PublishAsyncComplete()
 	}})
+}
+
+// BenchmarkUnmarkedProducer is BenchmarkProducer's topic without marks: the
+// reference is the producer that marks.
+func BenchmarkUnmarkedProducer(b *testing.B) {
+	produceVersus(b, "producer, unmarked against marked", benchTopic, benchTopic, true)
+}
+
+// BenchmarkManyPartitions is the cost per record of 64 partitions; the reference
+// has 8.
+func BenchmarkManyPartitions(b *testing.B) {
+	few, many := benchTopic, benchTopic
+	few.Name, few.Partitions = "few", 8
+	many.Name, many.Partitions = "many", 64
+	produceVersus(b, "producer, 64 partitions against 8", many, few, false)
+}
+
+// produceVersus sends the same records to two topics, which may be one.
+func produceVersus(b *testing.B, name string, ours, reference stream.Topic[[]byte], unmarked bool) {
+	b.Helper()
+	_, js, c := benchClient(b)
+	keys, value := benchKeys(), bytes.Repeat([]byte("x"), benchSize)
+	send := func(topic stream.Topic[[]byte], cfg stream.ProducerConfig) func() {
+		createTopic(b, c, topic.Spec())
+		p, err := stream.NewProducer(c, topic, cfg)
+		require.NoError(b, err)
+		b.Cleanup(func() { require.NoError(b, p.Close(context.Background())) })
+		return func() {
+			for i := range benchRecords {
+				if err := p.Send(b.Context(), stream.ProducerRecord[[]byte]{Key: keys[i%len(keys)], Value: value}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			require.NoError(b, p.Flush(b.Context()))
+		}
+	}
+	versus(b, name, benchRecords, sides{
+		after: func() {
+			purge(b, js, ours.Spec())
+			purge(b, js, reference.Spec())
+		},
+		ours:      send(ours, stream.ProducerConfig{Unmarked: unmarked}),
+		reference: send(reference, stream.ProducerConfig{}),
+	})
 }
 
 // BenchmarkConsumer compares Consumer with bare AckAll loops over the same

@@ -25,6 +25,8 @@
 //   - Records of one partition are read in the order in which they are stored,
 //     and stored in the order in which one producer sent them, whatever fails
 //     in between.
+//   - A record that a Producer sent is stored once: retries, lost answers,
+//     restarts and changes of leader do not store it twice.
 //   - A record that Flush or Publish has confirmed is stored: on the disk's way
 //     on one server, on a majority where the topic has replicas.
 //   - Readers and consumers skip nothing: a hole that retention tore is an
@@ -44,11 +46,19 @@
 //
 // # Caveats
 //
-//   - A record without an ID may be stored twice when the server's answer is
-//     lost: at-least-once. With an ID the server drops the second one, for as
-//     long as the topic's DuplicateWindow; it keeps every id in memory.
-//   - Headers make reading 25 to 30 percent slower. Records carry none unless
-//     they are given headers, an ID or a time of their own.
+//   - A record without an ID that was sent with Client.Publish, or by a producer
+//     with Unmarked, may be stored twice when the server's answer is lost:
+//     at-least-once. With an ID the server drops the second one, for as long as
+//     the topic's DuplicateWindow; it keeps every id in memory.
+//   - A producer that ends, or is killed, before Flush has confirmed its records
+//     does not know what is stored; another one that sends them again stores them
+//     twice, unless they have IDs.
+//   - Headers make reading 20 to 25 percent slower, and the mark of a producer is
+//     one. Records of Client.Publish carry none unless they are given headers or
+//     an ID.
+//   - A producer takes a record for not stored when the server's answer was lost
+//     and retention, compaction or a purge removed the record before the producer
+//     could look for it.
 //   - The number of partitions cannot change: keys would move.
 //   - Verify and CaughtUp ask the leader. One that has been cut off and does not
 //     know it yet may answer with what was true a moment ago; an append does not.

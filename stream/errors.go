@@ -287,6 +287,31 @@ func (e *PublishError) Error() string {
 // Unwrap gives the server's reason.
 func (e *PublishError) Unwrap() error { return e.Err }
 
+// UndeliveredError says that records were in flight when their producer was
+// closed: sent, and not acknowledged. Whether they are stored is not known.
+type UndeliveredError struct {
+	// Topic and Partition say where to.
+	Topic     string
+	Partition int
+	// Records is their number, at least one.
+	Records int
+	// Err is the last trouble with the server, nil if there was none.
+	Err error
+}
+
+// Error says how many and the way out.
+func (e *UndeliveredError) Error() string {
+	why := ""
+	if e.Err != nil {
+		why = fmt.Sprintf(" (last answer: %v)", e.Err)
+	}
+	return fmt.Sprintf("stream: topic %q partition %d: %d records were not acknowledged before the producer was closed and may or may not be stored%s (give Close more time, or Flush before)",
+		e.Topic, e.Partition, e.Records, why)
+}
+
+// Unwrap gives the last trouble.
+func (e *UndeliveredError) Unwrap() error { return e.Err }
+
 // StorageError says that the server has no room left for what was asked. Sending
 // records and appending to journals is tried again until the context ends, since
 // room may be made; making topics and journals is not.

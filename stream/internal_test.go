@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -127,4 +128,26 @@ func TestOnlyTheLeaderIsBelieved(t *testing.T) {
 	} {
 		require.Equal(t, c.want, fromLeader(c.cluster), c.cluster)
 	}
+}
+
+func FuzzMark(f *testing.F) {
+	m := newMarker()
+	f.Add(m.prefix+"1", uint64(1))
+	f.Add(m.prefix+"18446744073709551616", uint64(18446744073709551615))
+	f.Add("", uint64(0))
+	f.Fuzz(func(t *testing.T, mark string, n uint64) {
+		if got := m.number(mark); got != 0 {
+			require.True(t, strings.HasPrefix(mark, m.prefix))
+		}
+		h := m.headers(nil, n)
+		require.Equal(t, n, m.number(h.Get(MarkHeader)))
+		require.LessOrEqual(t, Headers(h).size(), int64(markSize))
+		given := nats.Header{"A": {"b"}}
+		h = m.headers(given, n)
+		require.Equal(t, n, m.number(h.Get(MarkHeader)))
+		require.Equal(t, "b", h.Get("A"))
+		require.Len(t, given, 1)
+		require.Zero(t, newMarker().number(h.Get(MarkHeader)), "of another producer")
+		require.Nil(t, withoutMark(Headers(m.headers(nil, n)).Clone()))
+	})
 }

@@ -15,15 +15,17 @@ import (
 )
 
 const (
-	// linger is how long a session stays open for more records before it is
-	// closed to have the last ones acknowledged.
-	linger = 5 * time.Millisecond
+	// defaultLinger is how long a session stays open for more records before it
+	// is closed to have the last ones acknowledged.
+	defaultLinger = 5 * time.Millisecond
 	// probeAfter is how long the server may be silent before it is asked again,
 	// maxProbes how often in vain before the session counts as lost.
 	probeAfter = time.Second
 	maxProbes  = 4
 	// windowBytes bounds what is in flight where messages are large.
 	windowBytes = 8 << 20
+	// maxErrors is how many errors a lane keeps until somebody takes them.
+	maxErrors = 100
 	// flow asks the server for an acknowledgement every so many messages; it may
 	// choose a smaller number, up to 500.
 	flow = "500"
@@ -35,16 +37,29 @@ type outMsg struct {
 	key     string
 	data    []byte
 	headers nats.Header
+	done    func(Delivery) // nil: nobody wants to know
 }
+
+// limits say how much a lane may have in flight, and for how long.
+type limits struct {
+	records int
+	bytes   int // keys, data and headers
+	linger  time.Duration
+}
+
+// defaultLimits are those of Client.Publish, and of a ProducerConfig that is zero.
+var defaultLimits = limits{records: publishWindow, bytes: windowBytes, linger: defaultLinger}
 
 // lane publishes to one partition, in order, without loss. It uses JetStream's
 // fast-ingest batches ("sessions" here): the server takes the messages of a
 // session only in sequence, ends it at the first hole, and says how many it
 // has stored. So pipelining cannot reorder, and after a failure the lane
-// continues exactly behind what was stored. Only where the session itself is
-// lost (the only server restarted, its answer was lost) it cannot know; it then
-// sends again from the last acknowledged message on, and message ids, where
-// there are any, make the server drop what comes twice.
+// continues exactly behind what was stored. It asks about the session until the
+// server answers. Only where the server does not know it any more (it was
+// restarted, or its last answer was lost) the lane looks for its own marks at
+// the end of the partition. Without marks it sends again from the last
+// acknowledged message on, and message ids, where there are any, make the server
+// drop what comes twice.
 //
 // Timers are driven by whoever waits: add and wait call tick.
 type lane struct {
@@ -53,22 +68,32 @@ type lane struct {
 	spec   TopicSpec
 	part   int
 	stream string
-	window int // most messages in flight
+	limits
+	mark *marker // nil: the messages carry none
 
-	mu       sync.Mutex
-	changed  chan struct{} // closed at the next progress
-	queue    []outMsg      // not acknowledged yet, oldest first
-	bytes    int           // of the data in queue
-	base     uint64        // number of the first in queue, counted from 0
-	sess     *session      // nil: none is open
-	errs     []error       // of messages that were given up
-	lastSend time.Time
-	lastWord time.Time // of the server
-	probes   int
-	retryAt  time.Time // zero: no retry is due
-	delay    time.Duration
-	trouble  error // why the last session was left, nil since the server took something
-	missing  int   // answers in a row that nobody serves the subject
+	telling   sync.Mutex // held while reports are given, so that they stay in order
+	mu        sync.Mutex
+	closed    bool
+	changed   chan struct{} // closed at the next progress
+	queue     []outMsg      // not acknowledged yet, oldest first
+	held      int           // bytes in queue
+	base      uint64        // number of the first in queue, counted from 0
+	sess      *session      // nil: none is open
+	errs      []error       // of messages that were given up
+	more      int           // errors that errs has no room for
+	reports   []report      // that are still to be given
+	reporting bool          // some are being given
+	lastSend  time.Time
+	lastWord  time.Time // of the server
+	probes    int
+	askedOn   uint64    // the connection's reconnects when the session was opened, or asked about
+	retryAt   time.Time // zero: no retry is due
+	doubt     bool      // it is not known what of the queue is stored
+	settling  bool      // somebody is finding out
+	since     time.Time // what is in doubt was not sent before
+	delay     time.Duration
+	trouble   error // why the last session was left, nil since the server took something
+	missing   int   // answers in a row that nobody serves the subject
 }
 
 // session is one fast-ingest batch.
@@ -83,9 +108,9 @@ type session struct {
 	failErr *jetstream.APIError
 }
 
-func (c *Client) newLane(acks *ackRouter, spec TopicSpec, part, window int) *lane {
+func (c *Client) newLane(acks *ackRouter, spec TopicSpec, part int, most limits) *lane {
 	return &lane{
-		c: c, acks: acks, spec: spec, part: part, window: window,
+		c: c, acks: acks, spec: spec, part: part, limits: most,
 		stream:  spec.BackingStream(part),
 		changed: make(chan struct{}),
 	}
@@ -94,24 +119,41 @@ func (c *Client) newLane(acks *ackRouter, spec TopicSpec, part, window int) *lan
 // add puts m at the end and sends it. It blocks while the window is full. last
 // says that nothing follows, which spares a message.
 func (l *lane) add(ctx context.Context, m outMsg, last bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	l.mu.Lock()
-	for len(l.queue) >= l.window || l.bytes >= windowBytes {
+	defer l.mu.Unlock()
+	for !l.closed && len(l.queue) > 0 && (len(l.queue) >= l.limits.records || l.held+m.size() > l.limits.bytes) {
 		if err := l.await(ctx); err != nil {
-			l.mu.Unlock()
 			return err
 		}
 	}
-	defer l.mu.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
 	l.queue = append(l.queue, m)
-	l.bytes += len(m.data)
+	l.held += m.size()
 	if l.retryAt.IsZero() && (l.sess == nil || !l.sess.closing) {
 		l.transmit(&l.queue[len(l.queue)-1], last)
 	}
 	return nil
 }
 
-// wait returns when everything that was added before is settled.
+// size is what a message counts for the limit of bytes.
+func (m *outMsg) size() int {
+	n := len(m.subject) + len(m.data)
+	for k, vs := range m.headers {
+		for _, v := range vs {
+			n += len(k) + len(v)
+		}
+	}
+	return n
+}
+
+// wait returns when everything that was added before is settled and reported.
 func (l *lane) wait(ctx context.Context) error {
+	defer l.tell()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	target := l.base + uint64(len(l.queue))
@@ -129,28 +171,11 @@ func (l *lane) wait(ctx context.Context) error {
 	return nil
 }
 
-// takeErrors gives the errors since the last call.
-func (l *lane) takeErrors() []error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	errs := l.errs
-	l.errs = nil
-	return errs
-}
-
-// close forgets what is in flight.
-func (l *lane) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.drop()
-	l.queue, l.bytes = nil, 0
-}
-
 // await releases the lock until something changes, a timer is due or ctx ends.
 func (l *lane) await(ctx context.Context) error {
 	changed := l.changed
 	l.mu.Unlock()
-	t := time.NewTimer(linger)
+	t := time.NewTimer(l.limits.linger)
 	var err error
 	select {
 	case <-changed:
@@ -169,6 +194,7 @@ func (l *lane) await(ctx context.Context) error {
 
 // tick does what is due and says whether anything is in flight.
 func (l *lane) tick(ctx context.Context) bool {
+	defer l.tell()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) == 0 {
@@ -177,53 +203,33 @@ func (l *lane) tick(ctx context.Context) bool {
 	now := time.Now()
 	switch s := l.sess; {
 	case !l.retryAt.IsZero():
-		if now.Before(l.retryAt) {
+		if l.settling || now.Before(l.retryAt) {
 			break
 		}
-		if l.missing >= notFoundLimit && l.vanished(ctx) || l.retryAt.IsZero() {
+		if l.missing >= notFoundLimit && l.vanished(ctx) || l.settling || l.retryAt.IsZero() {
 			break // given up, or somebody else was here while the lock was free
 		}
-		l.resend()
+		if l.sess != nil {
+			l.retryAt = time.Time{}
+			l.finish()
+		} else if !l.doubt || l.settle(ctx) {
+			l.resend()
+		}
 	case s == nil:
 		l.resend()
-	case !s.closing && now.Sub(l.lastSend) >= linger:
+	case !s.closing && now.Sub(l.lastSend) >= l.limits.linger:
 		l.finish()
+	case !l.c.nc.IsConnected():
+	case l.c.nc.Stats().Reconnects != l.askedOn:
+		l.finish() // what was sent before, or its answer, may be lost
 	case now.Sub(l.lastWord) < probeAfter || now.Sub(l.lastSend) < probeAfter:
 	case l.probes >= maxProbes:
-		l.retry(errors.New("the server does not answer"))
+		l.suspect(errSilent)
 	default:
 		l.probes++
 		l.finish()
 	}
 	return len(l.queue) > 0
-}
-
-// vanished asks whether the topic still exists, and gives everything up if not.
-func (l *lane) vanished(ctx context.Context) bool {
-	at := l.retryAt
-	l.mu.Unlock()
-	ask, cancel := context.WithTimeout(ctx, askTimeout)
-	_, err := l.c.js.Stream(ask, l.stream)
-	cancel()
-	l.mu.Lock()
-	if !l.retryAt.Equal(at) {
-		// Somebody else asked, too, and went on: this answer may be older than the topic that is there now.
-		return false
-	}
-	l.missing = 0
-	if !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return false
-	}
-	l.giveUp(&TopicNotFoundError{Topic: l.spec.Name, Partition: l.part})
-	return true
-}
-
-// giveUp ends everything in flight with err.
-func (l *lane) giveUp(err error) {
-	l.drop()
-	l.errs = append(l.errs, err)
-	l.retryAt, l.delay = time.Time{}, 0
-	l.advance(len(l.queue))
 }
 
 // transmit sends the message behind the last one of the session, which it opens
@@ -254,6 +260,8 @@ func (l *lane) open(s *session) {
 	s.prefix = l.acks.inbox + "." + s.id + "." + flow + ".fail."
 	l.sess = s
 	l.probes = 0
+	l.since = time.Now()
+	l.askedOn = l.c.nc.Stats().Reconnects
 	l.acks.register(s)
 }
 
@@ -271,10 +279,11 @@ func (s *session) publish(nc *nats.Conn, m *outMsg, op byte) error {
 	if m == nil {
 		return nc.PublishRequest(s.lane.queue[0].subject, string(b), nil)
 	}
-	if m.headers == nil {
+	headers := s.lane.mark.headers(m.headers, s.start+seq)
+	if headers == nil {
 		return nc.PublishRequest(m.subject, string(b), m.data)
 	}
-	return nc.PublishMsg(&nats.Msg{Subject: m.subject, Reply: string(b), Header: m.headers, Data: m.data})
+	return nc.PublishMsg(&nats.Msg{Subject: m.subject, Reply: string(b), Header: headers, Data: m.data})
 }
 
 // finish ends the session: the server answers how much it has stored.
@@ -287,6 +296,7 @@ func (l *lane) finish() {
 	}
 	l.sess.closing = true
 	l.lastSend = time.Now()
+	l.askedOn = l.c.nc.Stats().Reconnects
 	l.check(l.sess.publish(l.c.nc, nil, '3'))
 }
 
@@ -297,7 +307,7 @@ func (l *lane) check(err error) {
 	case errors.Is(err, nats.ErrConnectionClosed):
 		l.giveUp(fmt.Errorf("stream: publish to topic %q: %w", l.spec.Name, err))
 	default:
-		l.retry(err)
+		l.pause(err)
 	}
 }
 
@@ -312,6 +322,16 @@ func (l *lane) drop() {
 // retry leaves the session and sends everything again a little later.
 func (l *lane) retry(err error) {
 	l.drop()
+	l.pause(err)
+}
+
+// pause sends nothing for a while. A session that is open takes no more messages,
+// and is asked then how many it has: to send them again without knowing could
+// store them twice.
+func (l *lane) pause(err error) {
+	if l.sess != nil {
+		l.sess.closing = true
+	}
 	l.trouble = err
 	l.delay = min(max(2*l.delay, firstBackoff), lastBackoff)
 	l.retryAt = time.Now().Add(l.delay)
@@ -328,18 +348,23 @@ func (l *lane) resend() {
 	s := &session{lane: l, id: nuid.Next(), start: l.base}
 	l.open(s)
 	for i := range l.queue {
-		if l.sess != s {
+		if l.sess != s || s.closing {
 			return // the connection failed meanwhile
 		}
 		l.transmit(&l.queue[i], false)
 	}
 }
 
-// advance takes the first n messages off the queue.
-func (l *lane) advance(n int) {
+// advance takes the first n messages off the queue: they are stored, or not
+// because of err.
+func (l *lane) advance(n int, err error) {
 	if n > 0 {
 		for i := range n {
-			l.bytes -= len(l.queue[i].data)
+			m := &l.queue[i]
+			l.held -= m.size()
+			if m.done != nil {
+				l.reports = append(l.reports, report{m.done, Delivery{Partition: l.part, Err: err}})
+			}
 		}
 		clear(l.queue[:n]) // release what they refer to
 		l.queue = l.queue[n:]
@@ -355,13 +380,14 @@ func (l *lane) progress(s *session, n uint64) {
 	l.probes, l.missing = 0, 0
 	if end := s.start + n; end > l.base && n <= s.sent {
 		l.delay, l.trouble = 0, nil
-		l.advance(int(end - l.base))
+		l.advance(int(end-l.base), nil)
 	}
 }
 
 // answered handles one answer of the server. at is the number, within the
 // session, of the message that it answers.
 func (l *lane) answered(s *session, at uint64, a answer) {
+	defer l.tell()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sess != s {
@@ -370,7 +396,7 @@ func (l *lane) answered(s *session, at uint64, a answer) {
 	switch {
 	case a.nobody:
 		l.missing++
-		l.retry(nats.ErrNoResponders)
+		l.pause(nats.ErrNoResponders)
 	case a.kind == "ack":
 		l.progress(s, a.seq)
 	case a.kind == "gap":
@@ -380,10 +406,12 @@ func (l *lane) answered(s *session, at uint64, a answer) {
 	case a.kind == "err":
 		s.closing = true
 		s.refused(a.seq, a.err)
+	case a.err != nil && a.err.ErrorCode == codeUnknownBatch:
+		l.suspect(a.err)
 	case a.err != nil:
 		s.refused(at, a.err)
-		if at == 1 || a.err.ErrorCode == codeUnknownBatch {
-			l.failed(s) // there is no session, or no longer
+		if at == 1 {
+			l.failed(s) // there is no session
 			return
 		}
 		// The message was refused before the server looked at its session, which
@@ -393,6 +421,7 @@ func (l *lane) answered(s *session, at uint64, a answer) {
 	default: // the session is over
 		l.progress(s, a.count)
 		l.drop()
+		l.retryAt = time.Time{}
 		if len(l.queue) == 0 {
 			return
 		}
@@ -415,14 +444,14 @@ func (s *session) refused(seq uint64, err *jetstream.APIError) {
 func (l *lane) failed(s *session) {
 	l.drop()
 	switch {
-	case s.failErr == nil || s.failSeq != l.base-s.start+1 && s.failErr.ErrorCode != codeUnknownBatch:
+	case s.failErr == nil || s.failSeq != l.base-s.start+1:
 		// A hole: the rest was lost with a connection or a leader. What the
 		// server has is known, so there is nothing to wait for.
 		l.resend()
 	case permanent(s.failErr):
-		m := l.queue[0]
-		l.errs = append(l.errs, &PublishError{Topic: l.spec.Name, Partition: l.part, Key: m.key, Err: noRoom(s.failErr)})
-		l.advance(1)
+		err := &PublishError{Topic: l.spec.Name, Partition: l.part, Key: l.queue[0].key, Err: noRoom(s.failErr)}
+		l.fail(err)
+		l.advance(1, err)
 		l.resend()
 	default:
 		l.retry(s.failErr)

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"sync"
@@ -17,10 +18,21 @@ import (
 	"github.com/rossby-streams/rossby/stream"
 )
 
+// TestMain makes properties try 25 cases, since each breaks connections and waits for
+// new ones. -rapid.checks on the command line decides.
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(memberEnv); spec != "" {
 		memberMain(spec)
 		return
+	}
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		if err := flag.Set("rapid.checks", "25"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 	goleak.VerifyTestMain(m)
 }

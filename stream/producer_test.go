@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -205,14 +206,7 @@ func TestRefusedRecordsAreReported(t *testing.T) {
 	c := clientOf(t, nc)
 	topic := stream.Topic[string]{Name: "t", Codec: stream.String()}
 	createTopic(t, c, topic.Spec())
-	js, err := jetstream.New(nc)
-	require.NoError(t, err)
-	s, err := js.Stream(ctx, "t-0")
-	require.NoError(t, err)
-	cfg := s.CachedInfo().Config
-	cfg.MaxMsgSize = 100
-	_, err = js.UpdateStream(ctx, cfg)
-	require.NoError(t, err)
+	limitMessages(t, nc, "t-0", 100)
 
 	p := newProducer(t, c, topic, stream.ProducerConfig{})
 	var want []string
@@ -228,7 +222,7 @@ func TestRefusedRecordsAreReported(t *testing.T) {
 		}
 		require.NoError(t, p.Send(ctx, stream.ProducerRecord[string]{Key: key, Value: v}))
 	}
-	err = p.Flush(ctx)
+	err := p.Flush(ctx)
 	require.Error(t, err)
 	joined, ok := err.(interface{ Unwrap() []error })
 	require.True(t, ok)
@@ -245,6 +239,20 @@ func TestRefusedRecordsAreReported(t *testing.T) {
 		got = append(got, string(m.Data))
 	}
 	require.Equal(t, want, got)
+}
+
+// limitMessages makes the server refuse larger messages for good.
+func limitMessages(t testing.TB, nc *nats.Conn, backing string, size int32) {
+	t.Helper()
+	ctx := testContext(t)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	s, err := js.Stream(ctx, backing)
+	require.NoError(t, err)
+	cfg := s.CachedInfo().Config
+	cfg.MaxMsgSize = size
+	_, err = js.UpdateStream(ctx, cfg)
+	require.NoError(t, err)
 }
 
 // produce sends rounds over ten keys in the background until stop is closed, and
@@ -305,7 +313,7 @@ func TestProducerAcrossServerRestarts(t *testing.T) {
 	createTopic(t, c, numbers.Spec())
 	p := newProducer(t, c, numbers, stream.ProducerConfig{MaxInFlight: 512})
 	stop := make(chan struct{})
-	done := produce(ctx, t, p, true, stop)
+	done := produce(ctx, t, p, false, stop)
 	for i := range 4 {
 		waitForRecords(t, c, numbers.Spec(), uint64(1000*(i+1)))
 		s.restart(t)

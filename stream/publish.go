@@ -57,7 +57,7 @@ func (c *Client) Publish(ctx context.Context, batch []Outgoing) error {
 			if err := spec.checkPartition(o.Partition); err != nil {
 				return err
 			}
-			l = c.newLane(acks, spec, o.Partition, publishWindow)
+			l = c.newLane(acks, spec, o.Partition, defaultLimits)
 			groups[at] = l
 		}
 		if msgs[i], err = c.outgoing(l, o); err != nil {
@@ -68,7 +68,7 @@ func (c *Client) Publish(ctx context.Context, batch []Outgoing) error {
 	}
 	defer func() {
 		for _, l := range groups {
-			l.close()
+			_ = l.close() // what is in flight then is told by the error that ended this
 		}
 	}()
 	for i, l := range order {
@@ -99,6 +99,9 @@ func (c *Client) outgoing(l *lane, o *Outgoing) (outMsg, error) {
 	}
 	h = l.spec.tombstone(h, o.Data)
 	size := h.size() + int64(len(o.Data))
+	if l.mark != nil {
+		size += int64(markSize)
+	}
 	if limit := c.MaxPayload(); size > limit {
 		return outMsg{}, &TooLargeError{Topic: l.spec.Name, Key: o.Key, Size: size, Max: limit}
 	}
