@@ -42,14 +42,26 @@ func (c Compatibility) transitive() bool {
 }
 
 // conflicts compares a new schema with an older version.
-func (c Compatibility) conflicts(newer, older *schemas.Schema, version int) []Conflict {
+func (c Compatibility) conflicts(newer, older *schemas.Schema, version int) ([]Conflict, error) {
 	var all []Conflict
-	var why *schemas.NarrowerError
-	if c.backward() && errors.As(newer.AcceptsAllOf(older), &why) {
-		all = append(all, Conflict{Version: version, Backward: true, Why: why})
+	compare := func(reader, writer *schemas.Schema, backward bool) error {
+		err := reader.AcceptsAllOf(writer)
+		var why *schemas.NarrowerError
+		if errors.As(err, &why) {
+			all = append(all, Conflict{Version: version, Backward: backward, Why: why})
+			return nil
+		}
+		return err // what is not understood is no yes
 	}
-	if c.forward() && errors.As(older.AcceptsAllOf(newer), &why) {
-		all = append(all, Conflict{Version: version, Why: why})
+	if c.backward() {
+		if err := compare(newer, older, true); err != nil {
+			return nil, err
+		}
 	}
-	return all
+	if c.forward() {
+		if err := compare(older, newer, false); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }

@@ -158,7 +158,11 @@ func (r *Registry) compatible(ctx context.Context, s subjectState, subject strin
 		if err != nil {
 			return err
 		}
-		e.Conflicts = append(e.Conflicts, s.Compatibility.conflicts(schema, old, older.Number)...)
+		conflicts, err := s.Compatibility.conflicts(schema, old, older.Number)
+		if err != nil {
+			return fmt.Errorf("registry: compare with version %d of subject %q: %w", older.Number, subject, err)
+		}
+		e.Conflicts = append(e.Conflicts, conflicts...)
 		if !s.Compatibility.transitive() {
 			break
 		}
@@ -314,7 +318,7 @@ func (r *Registry) Compatibility(ctx context.Context, subject string) (Compatibi
 }
 
 // Tie says that the values of a topic are documents of a subject, which must have a version. A topic has one subject; tying it again
-// replaces it.
+// replaces it. Who ties a topic while somebody else deletes the subject's last version may be left with a topic that has no codec.
 func (r *Registry) Tie(ctx context.Context, topic, subject string) error {
 	if err := checkName(topic); err != nil {
 		return err
