@@ -179,7 +179,9 @@ type Undelivered struct {
 // Restored ends a series of Restore calls. It returns the commits whose outboxes were not yet known to be delivered.
 func (t *Task) Restored() ([]Undelivered, error) {
 	for _, s := range t.stores {
-		s.restored(t.now)
+		if err := s.restored(t.now); err != nil {
+			return nil, fmt.Errorf("restore task %s: %w", t.ID(), err)
+		}
 	}
 	heap.Init(&t.timers)
 	heap.Init(&t.wallTimers)

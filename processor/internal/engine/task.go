@@ -60,7 +60,7 @@ type store interface {
 	Name() string
 	flush(dst []byte, number uint64, refused func(error)) []byte
 	restore(d *decoder, number uint64) error
-	restored(now int64)
+	restored(now int64) error
 	advance(now int64)
 	oldest() uint64
 	rideAlong(budget int) int

@@ -142,7 +142,7 @@ func (s *Timers) restore(d *decoder, number uint64) error {
 	return nil
 }
 
-func (s *Timers) restored(now int64) {
+func (s *Timers) restored(now int64) error {
 	for _, r := range s.set {
 		if r.at <= now && !s.wall {
 			s.spent(r)
@@ -150,6 +150,7 @@ func (s *Timers) restored(now int64) {
 			heap.Push(s.heap, r)
 		}
 	}
+	return nil
 }
 
 func (s *Timers) advance(int64)            {}

@@ -301,13 +301,14 @@ func (s *Window[V]) restore(d *decoder, number uint64) error {
 
 // restored drops what had expired already. The deletions met on the way have left rows marked for the next commit that
 // have no home: flush writes nothing for them.
-func (s *Window[V]) restored(now int64) {
+func (s *Window[V]) restored(now int64) error {
 	if now == NoTime {
-		return
+		return nil
 	}
 	s.advance(now)
 	clear(s.led.dirty)
 	s.led.dirty = s.led.dirty[:0]
+	return nil
 }
 
 func (s *Window[V]) oldest() uint64           { return s.led.oldest() }
