@@ -140,12 +140,7 @@ func (r *runner) takeOver(ctx context.Context) (*committer, error) {
 		return nil, err
 	}
 	stored := make(map[uint64]time.Time)
-	entries := 0
-	err = journal.Replay(ctx, func(e stream.Entry) error {
-		entries++
-		stored[e.Seq] = e.Stored
-		return r.task.Restore(e.Seq, e.Data)
-	})
+	entries, err := r.replay(ctx, journal, stored)
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
@@ -182,6 +177,9 @@ func (r *runner) takeOver(ctx context.Context) (*committer, error) {
 		if err := c.redeliver(ctx, u, stored[u.Seq]); err != nil {
 			return nil, fmt.Errorf("deliver the records of commit %d, which the last owner had left: %w", u.Number, err)
 		}
+	}
+	if err := fence.Store(entry.Seq); err != nil {
+		return nil, err
 	}
 	r.task.Delivered(fence.Number)
 	r.log.Debug("took over", zap.Int("journal_entries", entries))

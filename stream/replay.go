@@ -16,8 +16,15 @@ import (
 // was when the connection breaks. An error from fn ends it and is returned;
 // Replay may be called again, also to catch up with what another owner wrote.
 func (j *Journal) Replay(ctx context.Context, fn func(Entry) error) error {
+	return j.ReplayFrom(ctx, 0, fn)
+}
+
+// ReplayFrom is Replay for who has the entries before a position: those that
+// begin at it or later are read. 0 is the beginning.
+func (j *Journal) ReplayFrom(ctx context.Context, from uint64, fn func(Entry) error) error {
 	j.replayed = false
-	var r replay
+	before := max(from, 1) - 1
+	r := replay{head: before}
 	for {
 		info, err := j.c.streamInfo(ctx, j.name)
 		if err != nil {
@@ -31,7 +38,10 @@ func (j *Journal) Replay(ctx context.Context, fn func(Entry) error) error {
 			}
 		}
 		if !more {
-			j.head, j.spans, j.replayed = max(end, r.head), r.spans, true
+			if r.head > before {
+				end = max(end, r.head)
+			}
+			j.head, j.spans, j.replayed = end, r.spans, true
 			return nil
 		}
 		if err := j.read(ctx, &r, fn); err != nil {

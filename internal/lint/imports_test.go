@@ -24,6 +24,7 @@ const (
 	zap        = "go.uber.org/zap"
 	json       = "github.com/go-json-experiment/json"
 	jsonSchema = "github.com/santhosh-tekuri/jsonschema"
+	pebble     = "github.com/cockroachdb/pebble/v2"
 	sys        = "golang.org/x/sys"
 	anyModule  = "*"
 )
@@ -37,7 +38,7 @@ var importTable = []area{
 	{root: "cmd", ours: public, theirs: []string{anyModule}},
 	{root: "alerting", ours: []string{"processor", "stream"}, oursInTests: []string{"join", "processor/processortest"}, theirs: []string{json}},
 	{root: "join", ours: []string{"processor", "stream"}, oursInTests: []string{"processor/processortest", "processor/processortest/scenario"}, theirs: []string{json}},
-	{root: "processor", ours: []string{"stream"}, theirs: []string{zap, json}},
+	{root: "processor", ours: []string{"stream"}, theirs: []string{zap, json, pebble}},
 	{root: "stream", theirs: []string{natsGo, nuid, orbit, zap, json}},
 	{root: "schemas", theirs: []string{json, jsonSchema}},
 	{root: "embedded", theirs: []string{natsServer, natsGo, zap, sys}},

@@ -130,7 +130,7 @@ func (a *arena) get(key []byte) (row stored, ok bool, err error) {
 }
 
 // put sets the row of key, which is the youngest then.
-func (a *arena) put(key []byte, row stored) error {
+func (a *arena) put(key []byte, row stored, _ int) error {
 	hash := a.hash(key)
 	old, had := a.find(hash, key)
 	a.point(hash, key, a.append(key, row), had)
@@ -169,7 +169,7 @@ func appendRow(dst, key []byte, row stored) []byte {
 	return appendString(dst, row.value)
 }
 
-func (a *arena) remove(key []byte) error {
+func (a *arena) remove(key []byte, _ int) error {
 	hash := a.hash(key)
 	pos, ok := a.find(hash, key)
 	if !ok {

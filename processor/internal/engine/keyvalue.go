@@ -19,8 +19,9 @@ const (
 type base interface {
 	// get returns the row of key. Its value is good until the next change.
 	get(key []byte) (row stored, ok bool, err error)
-	put(key []byte, row stored) error
-	remove(key []byte) error
+	// put and remove are told the size of the row that there was: 0 for none, or unknown.
+	put(key []byte, row stored, old int) error
+	remove(key []byte, old int) error
 	all() iter.Seq2[[]byte, stored]
 	// oldest returns a home that no row's is below, or 0 if there are no rows: how far the journal may be trimmed.
 	oldest() uint64
@@ -31,6 +32,9 @@ type base interface {
 	liveBytes() int
 }
 
+// unknown is the size of a row of which one does not know whether it is there.
+const unknown = -1
+
 // KeyValue is a store of one value per key, durable through the journal. Its base holds what is committed, as bytes; beside it are,
 // as values, the rows that have changed since and those that were used lately.
 type KeyValue[V any] struct {
@@ -38,6 +42,8 @@ type KeyValue[V any] struct {
 	task   *Task
 	codec  stream.Codec[V]
 	base   base
+	disk   *diskState // nil: the base has a commit as soon as it is made
+	onDisk bool
 	hot    map[string]*entry[V]
 	weight int // encoded size of the committed rows in hot
 	dirty  []*entry[V]
@@ -56,10 +62,11 @@ type entry[V any] struct {
 	key   string
 	at    int64 // stream time of the last Put, if values expire
 	value V
-	size  int32 // of what the base has of it; 0: it has none
-	dirty bool  // waits for the next commit
-	dead  bool  // there is no such row
-	used  bool  // since hot was cleared the last time
+	home  uint64 // of the last commit that wrote it; 0: one that the base has
+	size  int32  // of what was committed of it; 0: there is none
+	dirty bool   // waits for the next commit
+	dead  bool   // there is no such row
+	used  bool   // since hot was cleared the last time
 }
 
 // rider is a row that is written again so that the journal can be trimmed.
@@ -84,6 +91,22 @@ func NewExpiring[V any](t *Task, name string, ttl int64, codec stream.Codec[V]) 
 	return s
 }
 
+// NewOnDisk returns an empty store that keeps its rows in the database of the process, once OpenDisk has given the task its share.
+func NewOnDisk[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V] {
+	s := NewKeyValue(t, name, codec)
+	s.onDisk = true
+	return s
+}
+
+func (s *KeyValue[V]) openDisk(d *diskState) *diskBase {
+	b := &diskBase{state: d, prefix: rowKey('d', s, nil)}
+	s.base, s.disk = b, d
+	return b
+}
+
+// isPending reports whether a commit has written e that the base does not have yet.
+func (s *KeyValue[V]) isPending(e *entry[V]) bool { return s.disk != nil && e.home > s.disk.applied }
+
 // over reports whether a value has expired; it may be there still.
 func (s *KeyValue[V]) over(at int64) bool { return s.ttl > 0 && at < horizon(s.now, s.ttl) }
 
@@ -100,7 +123,7 @@ func (s *KeyValue[V]) find(key string) *entry[V] {
 		return nil
 	}
 	if !ok {
-		return nil
+		return s.absent(key)
 	}
 	e, err := s.decode(key, row)
 	if err != nil {
@@ -109,6 +132,16 @@ func (s *KeyValue[V]) find(key string) *entry[V] {
 	}
 	s.hot[key] = e
 	s.weight += row.size
+	return e
+}
+
+// absent remembers that there is no row, where it takes long to find out.
+func (s *KeyValue[V]) absent(key string) *entry[V] {
+	if s.disk == nil {
+		return nil
+	}
+	e := &entry[V]{key: key, dead: true, used: true}
+	s.hot[key] = e
 	return e
 }
 
@@ -218,8 +251,12 @@ func (s *KeyValue[V]) Len() int { return s.count }
 // All yields every key and value, in no particular order.
 func (s *KeyValue[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
+		met := make(map[*entry[V]]struct{}) // entries that are pending, and that the base has had meanwhile or before
 		for key, row := range s.base.all() {
 			e, ok := s.hot[string(key)]
+			if ok && s.isPending(e) {
+				met[e] = struct{}{}
+			}
 			if !ok {
 				var err error
 				if e, err = s.decode(string(key), row); err != nil {
@@ -232,7 +269,10 @@ func (s *KeyValue[V]) All() iter.Seq2[string, V] {
 			}
 		}
 		for key, e := range s.hot {
-			if e.size == 0 && !e.dead && !s.over(e.at) && !yield(key, e.value) {
+			if _, done := met[e]; done || e.size != 0 && !s.isPending(e) {
+				continue
+			}
+			if !e.dead && !s.over(e.at) && !yield(key, e.value) {
 				return
 			}
 		}
@@ -250,7 +290,7 @@ func (s *KeyValue[V]) flush(dst []byte, number uint64, refused func(error)) []by
 	for _, r := range s.riders {
 		if e, ok := s.hot[string(r.key)]; !ok || !e.dirty {
 			r.row.home = number
-			s.write(r.key, r.row)
+			s.write(r.key, r.row, r.row.size)
 			changes++
 		}
 	}
@@ -275,7 +315,7 @@ func (s *KeyValue[V]) flushEntry(e *entry[V], number uint64, refused func(error)
 		value, err := s.codec.Encode(e.value)
 		if err == nil {
 			row := stored{at: e.at, value: value, home: number}
-			e.size = int32(s.write(s.key, row))
+			e.size, e.home = int32(s.write(s.key, row, int(e.size))), number
 			s.weight += int(e.size)
 			return true
 		}
@@ -283,7 +323,7 @@ func (s *KeyValue[V]) flushEntry(e *entry[V], number uint64, refused func(error)
 		e.dead = true
 		s.count--
 	}
-	if s.hot[e.key] == e {
+	if s.hot[e.key] == e && s.disk == nil { // else it says that there is none
 		delete(s.hot, e.key)
 	}
 	if e.size == 0 { // it came and went between two commits, or has expired
@@ -293,20 +333,20 @@ func (s *KeyValue[V]) flushEntry(e *entry[V], number uint64, refused func(error)
 	s.body = appendString(s.body, s.key)
 	s.body = binary.AppendVarint(s.body, e.at)
 	s.body = binary.AppendUvarint(s.body, 0)
-	s.fail(s.base.remove(s.key))
-	e.size = 0
+	s.fail(s.base.remove(s.key, int(e.size)))
+	e.size, e.home = 0, number
 	return true
 }
 
 // write appends a row to the commit and lets the base have it. It returns the size of the change.
-func (s *KeyValue[V]) write(key []byte, row stored) int {
+func (s *KeyValue[V]) write(key []byte, row stored, old int) int {
 	start := len(s.body)
 	s.body = append(s.body, changePut)
 	s.body = appendString(s.body, key)
 	s.body = binary.AppendVarint(s.body, row.at)
 	s.body = binary.AppendUvarint(s.body, 0)
 	s.body = appendString(s.body, row.value)
-	s.fail(s.base.put(key, row))
+	s.fail(s.base.put(key, row, old))
 	return len(s.body) - start
 }
 
@@ -326,7 +366,7 @@ func (s *KeyValue[V]) cool() {
 			switch {
 			case e.used:
 				e.used = false
-			case !e.dirty:
+			case !e.dirty && !s.isPending(e):
 				s.weight -= int(e.size)
 				delete(s.hot, key)
 			}
@@ -342,7 +382,6 @@ func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
 	key := d.bytes()
 	at := d.varint()
 	_ = d.uvarint()
-	before := s.base.len()
 	var err error
 	switch kind {
 	case changePut:
@@ -350,7 +389,7 @@ func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
 		if d.err != nil {
 			return d.err
 		}
-		err = s.base.put(key, stored{at: at, value: value, home: number})
+		err = s.base.put(key, stored{at: at, value: value, home: number}, unknown)
 		if s.ttl > 0 {
 			s.expiry.note(string(key), at)
 		}
@@ -358,12 +397,12 @@ func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
 		if d.err != nil {
 			return d.err
 		}
-		err = s.base.remove(key)
+		err = s.base.remove(key, unknown)
 	default:
 		d.fail("an unknown kind of change")
 		return d.err
 	}
-	s.count += s.base.len() - before
+	s.count = s.base.len()
 	if e, ok := s.hot[string(key)]; ok {
 		s.weight -= int(e.size)
 		delete(s.hot, e.key)
@@ -374,6 +413,7 @@ func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
 // restored finds out whether values can be decoded, before anything else is done, and lets those that were put before the store had a
 // ttl live from now on.
 func (s *KeyValue[V]) restored(now int64) error {
+	s.count = s.base.len()
 	for key, row := range s.base.all() {
 		if _, err := s.decode(string(key), row); err != nil {
 			return err
@@ -420,7 +460,8 @@ func (s *KeyValue[V]) expire(key string) {
 		row, ok, err := s.base.get(s.key)
 		s.fail(err)
 		if ok && s.over(row.at) {
-			s.fail(s.base.remove(s.key))
+			s.fail(s.base.remove(s.key, unknown))
+			s.task.gone(s, key, 0, 0)
 			s.count--
 		}
 		return
@@ -429,7 +470,8 @@ func (s *KeyValue[V]) expire(key string) {
 		return
 	}
 	if e.size > 0 {
-		s.fail(s.base.remove(s.key))
+		s.task.gone(s, key, 0, 0)
+		s.fail(s.base.remove(s.key, unknown))
 		s.weight -= int(e.size)
 	}
 	e.dead, e.size = true, 0
@@ -445,7 +487,7 @@ func (s *KeyValue[V]) rideAlong(budget int) int {
 		return budget
 	}
 	for key, row := range s.base.ride() {
-		if e, ok := s.hot[string(key)]; ok && e.dirty {
+		if e, ok := s.hot[string(key)]; ok && (e.dirty || s.isPending(e)) {
 			continue
 		}
 		row.value = append([]byte(nil), row.value...)
@@ -459,3 +501,4 @@ func (s *KeyValue[V]) rideAlong(budget int) int {
 
 func (s *KeyValue[V]) liveBytes() int { return s.base.liveBytes() }
 func (s *KeyValue[V]) isDirty() bool  { return len(s.dirty) > 0 || len(s.riders) > 0 }
+func (s *KeyValue[V]) shape() shape   { return shape{disk: s.onDisk, byKey: true} }

@@ -66,6 +66,7 @@ type store interface {
 	rideAlong(budget int) int
 	liveBytes() int
 	isDirty() bool
+	shape() shape
 }
 
 // Task is one sub-topology on one partition. See the package documentation.
@@ -75,6 +76,7 @@ type Task struct {
 	maxMessage int
 	inputs     []input
 	stores     []store
+	disk       *diskState // nil: no store is on disk
 	timers     timerHeap
 	wallTimers timerHeap
 	now        int64

@@ -108,6 +108,7 @@ func (s *Timers) spent(r *row[timerOp]) {
 	}
 	delete(s.set, timerID{r.key, r.at})
 	s.led.expire(r)
+	s.task.gone(s, r.key, r.at, r.seq)
 }
 
 func (s *Timers) flush(dst []byte, number uint64, refused func(error)) []byte {
@@ -158,6 +159,7 @@ func (s *Timers) oldest() uint64           { return s.led.oldest() }
 func (s *Timers) rideAlong(budget int) int { return s.led.rideAlong(budget) }
 func (s *Timers) liveBytes() int           { return s.led.live }
 func (s *Timers) isDirty() bool            { return len(s.led.dirty) > 0 }
+func (s *Timers) shape() shape             { return shape{noValue: true} }
 
 // timerHeap orders all timers of a task by time, then operator, then key: the order does not depend on when they were set.
 type timerHeap []*row[timerOp]

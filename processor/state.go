@@ -1,0 +1,107 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rossby-streams/rossby/processor/internal/disk"
+	"github.com/rossby-streams/rossby/processor/internal/engine"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// Medium is where the rows of a key-value store are kept; the journal has them, whatever it is. The zero value leaves it to
+// Builder.KeepState.
+type Medium int
+
+const (
+	// InMemory is for state that fits: fastest, and read back from the journal at every start.
+	InMemory Medium = iota + 1
+	// OnDisk is for state larger than memory: in a database in Config.StateDir, one for all stores of the process, with one memory budget
+	// (Config.StateMemory) beside the values used lately. The database is a cache of the journals: it is written when a commit has been
+	// appended and delivered, in one batch with the commit's position in the journal. After a restart, also after SIGKILL, the task goes
+	// on from that position. A database that is missing, that belongs to another journal or whose position the journal has been trimmed
+	// past (when a machine has lost power) is built again from the journal, which always has every live value.
+	//
+	// Errors of the disk (no room, damaged files) end the app with an error that says so; nothing is lost by them.
+	OnDisk
+)
+
+// String names the medium.
+func (m Medium) String() string {
+	switch m {
+	case InMemory:
+		return "in memory"
+	case OnDisk:
+		return "on disk"
+	}
+	return fmt.Sprintf("medium(%d)", int(m))
+}
+
+// KeepState sets where the key-value stores of the topology are kept that do not say it themselves: without it, in memory. Stores that
+// cannot be on disk (of windows, of sessions, of values that expire or have a history) stay in memory.
+func (b *Builder) KeepState(on Medium) {
+	if on != InMemory && on != OnDisk {
+		b.mistake(callSite(), "KeepState needs InMemory or OnDisk, got %v", on)
+	}
+	b.keepState = on
+}
+
+// ErrNoStateDir is the error of an app that has a store on disk and no folder for it.
+var ErrNoStateDir = errors.New("a store is on disk, but Config.StateDir names no folder for it")
+
+// openState opens the database of the process, if a store is on disk.
+func (a *App) openState() error {
+	if !a.topology.needsDisk() {
+		return nil
+	}
+	if a.cfg.StateDir == "" {
+		return ErrNoStateDir
+	}
+	db, err := disk.Open(disk.Config{Dir: a.cfg.StateDir, Memory: a.cfg.StateMemory, Logger: a.cfg.Logger})
+	if err != nil {
+		return err
+	}
+	a.state = db
+	return nil
+}
+
+func (a *App) closeState() error {
+	if a.state == nil {
+		return nil
+	}
+	return a.state.Close()
+}
+
+func (t *Topology) needsDisk() bool {
+	return slices.ContainsFunc(t.subs, func(sub *subTopology) bool { return sub.onDisk })
+}
+
+// replay gives the task its state back: from the journal, or from the state database and from what follows in the journal. stored gets
+// when each entry was stored.
+func (r *runner) replay(ctx context.Context, journal *stream.Journal, stored map[uint64]time.Time) (entries int, err error) {
+	from := uint64(0)
+	if r.task.NeedsDisk() {
+		if from, err = r.task.OpenDisk(r.app.state.Space(r.app.topology.app + "/" + r.task.ID())); err != nil {
+			return 0, err
+		}
+	}
+	restore := func(e stream.Entry) error {
+		entries++
+		stored[e.Seq] = e.Stored
+		return r.task.Restore(e.Seq, e.Data)
+	}
+	err = journal.ReplayFrom(ctx, from, restore)
+	if errors.Is(err, engine.ErrOtherJournal) || err == nil && !r.task.Confirmed() {
+		r.log.Warn("the state database has state of another journal, or of a part of this one that has been trimmed; it is built again", zap.Uint64("position", from))
+		if err := r.task.DropDisk(); err != nil {
+			return 0, err
+		}
+		err = journal.ReplayFrom(ctx, 0, restore)
+	}
+	return entries, err
+}
