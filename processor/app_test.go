@@ -26,6 +26,9 @@ import (
 
 // TestMain makes properties try 10,000 cases, since each is small; 500 with -short. -rapid.checks on the command line decides.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == childArg {
+		os.Exit(runChild(os.Args[2]))
+	}
 	flag.Parse()
 	checks := "10000"
 	if testing.Short() {

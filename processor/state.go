@@ -22,10 +22,11 @@ const (
 	// InMemory is for state that fits: fastest, and read back from the journal at every start.
 	InMemory Medium = iota + 1
 	// OnDisk is for state larger than memory: in a database in Config.StateDir, one for all stores of the process, with one memory budget
-	// (Config.StateMemory) beside the values used lately. The database is a cache of the journals: it is written when a commit has been
-	// appended and delivered, in one batch with the commit's position in the journal. After a restart, also after SIGKILL, the task goes
-	// on from that position. A database that is missing, that belongs to another journal or whose position the journal has been trimmed
-	// past (when a machine has lost power) is built again from the journal, which always has every live value.
+	// (Config.StateMemory) beside the values used lately. The database is a cache of the journals: it is changed when a commit has been
+	// appended and delivered, in one batch with the commit's position in the journal, and written to files every 5 seconds at the latest.
+	// After a restart, also after SIGKILL or loss of power, the task goes on from the position that is in files, and the journal is kept
+	// until then. A database that is missing, or that belongs to another journal, is built again from the journal, which always has every
+	// live value.
 	//
 	// Errors of the disk (no room, damaged files) end the app with an error that says so; nothing is lost by them.
 	OnDisk
@@ -51,8 +52,17 @@ func (b *Builder) KeepState(on Medium) {
 	b.keepState = on
 }
 
-// ErrNoStateDir is the error of an app that has a store on disk and no folder for it.
-var ErrNoStateDir = errors.New("a store is on disk, but Config.StateDir names no folder for it")
+// Errors of apps with stores on disk. What Run returns says the folder and what to do.
+var (
+	// ErrNoStateDir says that a store is on disk and that there is no folder for it.
+	ErrNoStateDir = errors.New("a store is on disk, but Config.StateDir names no folder for it")
+	// ErrStateInUse says that another process, or another App, uses the folder.
+	ErrStateInUse = disk.ErrInUse
+	// ErrStateDamaged says that files in the folder are not as they were written.
+	ErrStateDamaged = disk.ErrDamaged
+	// ErrStateFull says that the disk is full.
+	ErrStateFull = disk.ErrFull
+)
 
 // openState opens the database of the process, if a store is on disk.
 func (a *App) openState() error {

@@ -43,9 +43,11 @@ type DB struct {
 	table   int64 // size of a table in memory
 	log     *zap.Logger
 	written atomic.Int64 // since the last look at the room that is left
+	flushes flushes
 	failed  atomic.Pointer[error]
-	mu      sync.RWMutex // held for reading while the database is used
-	p       *pebble.DB   // nil: closed
+	broken  chan struct{} // closed when it has failed
+	mu      sync.RWMutex  // held for reading while the database is used
+	p       *pebble.DB    // nil: closed
 }
 
 // Open opens the database in a folder and creates it when it is missing.
@@ -59,7 +61,7 @@ func Open(cfg Config) (*DB, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	db := &DB{dir: cfg.Dir, fs: cfg.FS, log: cfg.Logger, table: min(max(cfg.Memory/8, 1<<20), 64<<20)}
+	db := &DB{dir: cfg.Dir, fs: cfg.FS, log: cfg.Logger, broken: make(chan struct{}), table: min(max(cfg.Memory/8, 1<<20), 64<<20)}
 	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state folder %s: %w", cfg.Dir, err)
 	}
@@ -71,7 +73,9 @@ func Open(cfg Config) (*DB, error) {
 		FormatMajorVersion:          pebble.FormatNewest,
 		CacheSize:                   max(cfg.Memory/2, 1<<20),
 		MemTableSize:                uint64(db.table),
-		MemTableStopWritesThreshold: reserve,
+		DisableWAL:                  true, // see flushes
+		MemTableStopWritesThreshold: 64,   // flushes.wait comes before, and can be interrupted; so does what fails
+		L0StopWritesThreshold:       200,
 		Logger:                      logger{db},
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { db.fail(err) },
@@ -99,6 +103,7 @@ func (db *DB) Close() (err error) {
 	}
 	db.p = nil
 	defer db.catch(&err)
+	db.flushes.all(db, p)
 	if err := p.Close(); err != nil && db.failed.Load() == nil { // else it has been told
 		return db.named(err)
 	}
@@ -125,7 +130,7 @@ func (db *DB) use(fn func(p *pebble.DB) error) (err error) {
 	return nil
 }
 
-// catch makes a failure of a panic: the library panics when its log cannot be written.
+// catch makes a failure of a panic of the library.
 func (db *DB) catch(err *error) {
 	if p := recover(); p != nil {
 		cause, ok := p.(error)
@@ -141,6 +146,7 @@ func (db *DB) catch(err *error) {
 func (db *DB) fail(cause error) {
 	err := db.named(cause)
 	if db.failed.CompareAndSwap(nil, &err) {
+		close(db.broken)
 		db.log.Error("the state database has failed", zap.Error(err))
 	}
 }
@@ -150,7 +156,8 @@ func (db *DB) named(err error) error {
 	switch {
 	case errors.Is(err, ErrDamaged) || errors.Is(err, ErrFull):
 	case pebble.IsCorruptionError(err):
-		err = fmt.Errorf("%w (%w)", ErrDamaged, err)
+		detail, _, _ := strings.Cut(err.Error(), "\n") // the library says it twice
+		err = fmt.Errorf("%w (%s)", ErrDamaged, detail)
 	case errors.Is(err, syscall.ENOSPC):
 		err = fmt.Errorf("%w (%w)", ErrFull, err)
 	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) && strings.Contains(err.Error(), "LOCK") || strings.Contains(err.Error(), "lock held"):

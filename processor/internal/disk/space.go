@@ -156,19 +156,26 @@ func (b *Batch) Size() int {
 	return b.b.Len()
 }
 
-// Apply makes the changes; the batch is used up.
-func (b *Batch) Apply() error {
+// Apply makes the changes; the batch is used up. The changes are in files once Durable has reached what is returned.
+func (b *Batch) Apply() (Epoch, error) {
 	if b.err != nil {
-		return b.err
+		return 0, b.err
 	}
-	db := b.space.db
-	return db.use(func(p *pebble.DB) error {
-		if db.written.Add(int64(b.b.Len())) > checkEvery {
+	db, epoch := b.space.db, Epoch(0)
+	err := db.use(func(p *pebble.DB) error {
+		size := int64(b.b.Len())
+		if db.written.Add(size) > checkEvery {
 			if err := db.room(); err != nil {
 				return err
 			}
 			db.written.Store(0)
 		}
-		return errors.Join(p.Apply(b.b, pebble.NoSync), b.b.Close())
+		if err := errors.Join(p.Apply(b.b, pebble.NoSync), b.b.Close()); err != nil {
+			return err
+		}
+		var err error
+		epoch, err = db.flushes.note(db, p, size)
+		return err
 	})
+	return epoch, err
 }

@@ -9,6 +9,7 @@ import (
 	"hash/crc64"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rossby-streams/rossby/processor/internal/disk"
 )
@@ -30,6 +31,7 @@ type diskState struct {
 	batch   *disk.Batch // what the commit in hand changes
 	applied uint64      // the database has the commits up to this one
 	bases   []*diskBase
+	marks   marks
 	head    []byte // of the last commit: what comes before its stores
 	value   []byte // scratch
 	// found is the position that the database had when it was opened, until the journal has confirmed it; passed are the outboxes of
@@ -210,6 +212,7 @@ func (s *diskState) load(p *diskPosition) error {
 		t.journal.commits[len(t.journal.commits)-1].place64 = at
 	}
 	t.journal.last, t.journal.delivered, s.applied = p.number, p.delivered, p.number
+	s.marks.durable = p.number
 	s.head = bytes.Clone(p.head)
 	for i, b := range s.bases {
 		b.diskTotals = p.totals[i]
@@ -330,7 +333,10 @@ func (s *diskState) replayed(c commitInfo, head []byte) error {
 }
 
 func (s *diskState) apply() error {
-	err := s.batch.Apply()
+	epoch, err := s.batch.Apply()
+	if err == nil {
+		s.marks.add(s.task.journal.last, epoch)
+	}
 	s.batch = s.space.NewBatch()
 	for _, b := range s.bases {
 		b.replayed = nil
@@ -364,14 +370,53 @@ func (s *diskState) restored() error {
 
 // diskCommit is what a commit brings to the database.
 type diskCommit struct {
+	marks    *marks
 	batch    *disk.Batch
 	position []byte
 	info     commitInfo
 }
 
+// marks knows which commits the database cannot lose any more.
+type marks struct {
+	mu      sync.Mutex
+	waiting []mark // oldest first
+	durable uint64 // number of the newest one that is safe
+}
+
+// mark is a commit and when it has been applied.
+type mark struct {
+	number uint64
+	epoch  disk.Epoch
+}
+
+func (m *marks) add(number uint64, epoch disk.Epoch) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := len(m.waiting); n > 0 && m.waiting[n-1].epoch == epoch {
+		m.waiting[n-1].number = number
+		return
+	}
+	m.waiting = append(m.waiting, mark{number, epoch})
+}
+
+// reached returns the newest commit that is safe.
+func (m *marks) reached(epoch disk.Epoch) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(m.waiting) > 0 && m.waiting[0].epoch <= epoch {
+		m.durable = m.waiting[0].number
+		m.waiting = m.waiting[1:]
+	}
+	return m.durable
+}
+
+// keep returns the number of the commit from which on the journal is needed, whatever happens to the process: the newest one in files, by
+// which the database is known again.
+func (s *diskState) keep() uint64 { return s.marks.reached(s.space.Durable()) }
+
 // commit takes the batch out, for Store.
 func (s *diskState) commit(c commitInfo) *diskCommit {
-	dc := &diskCommit{batch: s.batch, position: s.appendPosition(nil, c.number, c.number), info: c}
+	dc := &diskCommit{marks: &s.marks, batch: s.batch, position: s.appendPosition(nil, c.number, c.number), info: c}
 	s.batch = s.space.NewBatch()
 	return dc
 }
@@ -385,8 +430,10 @@ func (c *Commit) Store(seq uint64) error {
 	c.disk.info.seq = seq
 	setCommit(c.disk.batch, c.disk.info)
 	c.disk.batch.Set([]byte("m"), appendPlace(c.disk.position, c.disk.info.place64))
-	if err := c.disk.batch.Apply(); err != nil {
+	epoch, err := c.disk.batch.Apply()
+	if err != nil {
 		return fmt.Errorf("store commit %d: %w", c.Number, err)
 	}
+	c.disk.marks.add(c.Number, epoch)
 	return nil
 }

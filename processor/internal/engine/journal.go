@@ -104,6 +104,9 @@ func (t *Task) Trim() (before uint64, ok bool) {
 			keep = min(keep, oldest)
 		}
 	}
+	if t.disk != nil {
+		keep = min(keep, t.disk.keep())
+	}
 	n, bytes := 0, 0
 	for n < len(t.journal.commits)-1 && t.journal.commits[n].number < keep && t.journal.commits[n+1].seq != 0 {
 		bytes += t.journal.commits[n].bytes
