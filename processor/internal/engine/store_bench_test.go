@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rossby-streams/rossby/internal/benchtable"
+	"github.com/rossby-streams/rossby/processor/internal/disk"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -26,11 +27,13 @@ type benchStore struct {
 	next  uint64
 }
 
-func newBenchStore() *benchStore {
+func newBenchStore() *benchStore { return makeBenchStore(NewKeyValue[string]) }
+
+func makeBenchStore(store func(*Task, string, stream.Codec[string]) *KeyValue[string]) *benchStore {
 	s := &benchStore{next: 1}
 	plan := &Plan{App: "app", Name: "sub", Inputs: []Input{{Topic: stream.Topic[string]{Name: "in"}.Spec()}}}
 	plan.Wire = func(t *Task) {
-		s.kv = NewKeyValue(t, "op.kv", stream.String())
+		s.kv = store(t, "op.kv", stream.String())
 		var key string
 		t.Bind(0, Source{
 			Decode: func(raw *Raw) (int64, error) { key = raw.Key; return int64(raw.Offset), nil },
@@ -72,6 +75,7 @@ func (s *benchStore) commit(tb testing.TB) []byte {
 	c, err := s.task.Commit("bench", true)
 	require.NoError(tb, err)
 	s.task.Appended(c.Number, c.Number)
+	require.NoError(tb, c.Store(c.Number))
 	s.task.Delivered(c.Number)
 	s.task.Trim()
 	return c.Data
@@ -230,4 +234,72 @@ func BenchmarkStepTail(b *testing.B) {
 		b.ReportMetric(float64(large.assist)/steps, "assist-ns/step")
 		require.NoError(b, benchtable.Record("p99 of a step, 10 M entries against 10 k", 1e9/float64(large.p99), 1e9/float64(small.p99), "steps/s"))
 	}
+}
+
+// BenchmarkDisk puts and reads a million entries of a hundred bytes, of which a tenth is hot, through commits: on disk and in memory, in
+// one run. What a restart costs is beside it: from the database, and from the journal alone.
+func BenchmarkDisk(b *testing.B) {
+	const entries, steps = 1_000_000, 500_000
+	for b.Loop() {
+		var perSecond [2]float64
+		var journal [][]byte
+		for i, onDisk := range []bool{false, true} {
+			s, f := newBenchStoreOn(b, onDisk)
+			started := time.Now()
+			s.fill(b, entries, func(data []byte) {
+				if onDisk {
+					journal = append(journal, data)
+				}
+			})
+			filled := time.Since(started)
+			s.next = 1
+			started = time.Now()
+			t := s.steps(b, entries, steps)
+			perSecond[i] = steps / time.Since(started).Seconds()
+			b.Logf("on disk %t: filled at %.0f entries/s, %.0f steps/s, a step p50 %v p99 %v p99.9 %v", onDisk,
+				entries/filled.Seconds(), perSecond[i], t.p50, t.p99, t.p999)
+			if !onDisk {
+				continue
+			}
+			last := s.commit(b)
+			started = time.Now()
+			again, _ := newBenchStoreIn(b, f)
+			require.NoError(b, again.task.Restore(s.task.LastCommit(), last))
+			_, err := again.task.Restored()
+			require.NoError(b, err)
+			b.ReportMetric(float64(time.Since(started).Milliseconds()), "restart-ms")
+			require.Equal(b, entries, again.kv.Len())
+
+			fresh, _ := newBenchStoreOn(b, true)
+			started = time.Now()
+			for i, data := range journal {
+				require.NoError(b, fresh.task.Restore(uint64(i+1), data))
+			}
+			_, err = fresh.task.Restored()
+			require.NoError(b, err)
+			b.ReportMetric(entries/time.Since(started).Seconds(), "rebuilt-entries/s")
+			require.Equal(b, entries, fresh.kv.Len())
+		}
+		b.ReportMetric(perSecond[1], "disk-steps/s")
+		b.ReportMetric(perSecond[0], "memory-steps/s")
+		require.NoError(b, benchtable.Record("1 M entries read and written at random, on disk against in memory", perSecond[1], perSecond[0], "records/s"))
+	}
+}
+
+// newBenchStoreOn is newBenchStore, on disk or not.
+func newBenchStoreOn(b *testing.B, onDisk bool) (*benchStore, *disk.DB) {
+	if !onDisk {
+		return newBenchStore(), nil
+	}
+	db, err := disk.Open(disk.Config{Dir: b.TempDir()})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, db.Close()) })
+	return newBenchStoreIn(b, db)
+}
+
+func newBenchStoreIn(b *testing.B, db *disk.DB) (*benchStore, *disk.DB) {
+	s := makeBenchStore(NewOnDisk[string])
+	_, err := s.task.OpenDisk(db.Space("bench"))
+	require.NoError(b, err)
+	return s, db
 }
