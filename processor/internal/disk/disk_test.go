@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -161,24 +162,25 @@ func readAll(t *testing.T, dir string) error {
 // full is a disk with so much room.
 type full struct {
 	vfs.FS
-	left *uint64
+	left *atomic.Uint64
 }
 
 func (f full) GetDiskUsage(string) (vfs.DiskUsage, error) {
-	return vfs.DiskUsage{AvailBytes: *f.left}, nil
+	return vfs.DiskUsage{AvailBytes: f.left.Load()}, nil
 }
 
 func TestWritingEndsBeforeTheDiskIsFull(t *testing.T) {
-	left := uint64(1 << 30)
+	var left atomic.Uint64
+	left.Store(1 << 30)
 	fs := full{vfs.NewMem(), &left}
 	db := open(t, "state", fs)
 	s := db.Space("s")
 	set(t, s, 0, 1000)
-	left = 1 << 20
+	left.Store(1 << 20)
 	require.ErrorIs(t, fill(s), ErrFull)
-	left = 1 << 30
+	left.Store(1 << 30)
 	set(t, s, 0, 1000) // there is room again, and nothing has been harmed
-	left = 0
+	left.Store(0)
 	_, err := Open(Config{Dir: "other", FS: fs})
 	require.ErrorIs(t, err, ErrFull)
 }

@@ -145,8 +145,17 @@ func TestDiskJournalStaysSmall(t *testing.T) {
 		m.model.kv[k] = filler
 	}
 	m.commit(t)
+	for i := range 100 { // in memory, with homes in the other order than keys
+		id := timerID{fmt.Sprintf("timer %d", 1000-i), 1}
+		m.walls.Set(id.key, id.at)
+		m.model.walls[id] = true
+		m.commit(t)
+	}
 	most := 0
 	for i := range 5000 {
+		if i == 10 {
+			m.crash(t) // the timers come from the database
+		}
 		k := fmt.Sprintf("k%d", i%10)
 		m.kv.Put(k, filler)
 		m.model.kv[k] = filler
@@ -220,9 +229,11 @@ func TestDiskResumesWhereItWas(t *testing.T) {
 	require.Equal(t, 1, read)
 	require.Empty(t, undelivered)
 
-	// another journal, a shorter one, and one that was trimmed further
+	// another journal of the same length, a shorter one, and none
+	changed := slices.Clone(journal[100])
+	changed[len(changed)-1] ^= 1
 	for name, other := range map[string][][]byte{
-		"another": append(slices.Clone(journal[:100]), journal[0]), "shorter": journal[:100], "none": nil,
+		"another": append(slices.Clone(journal[:100]), changed), "shorter": journal[:100], "none": nil,
 	} {
 		task := NewTask(plan, 0, 1<<20)
 		from, err := task.OpenDisk(f.db.Space("x"))
@@ -275,4 +286,28 @@ func TestDiskOfOtherStores(t *testing.T) {
 		task.Appended(c.Number, uint64(len(journal)))
 		require.NoError(t, c.Store(uint64(len(journal))))
 	}
+}
+
+// TestExpiredRowsLeaveTheDatabase: the journal is not told what stream time has passed, the database must be.
+func TestExpiredRowsLeaveTheDatabase(t *testing.T) {
+	m := newDiskMachine(t)
+	defer func() { require.NoError(t, m.folder.db.Close()) }()
+	rows := func() (n int) {
+		for _, err := range m.folder.db.Space(m.task.ID()).From([]byte("r"), nil) {
+			require.NoError(t, err)
+			n++
+		}
+		return n
+	}
+	for i := range 50 {
+		k := fmt.Sprint("k", i)
+		m.win.Add(k, int64(i), "v")
+		m.exp.Put(k, "v")
+		m.timers.Set(k, int64(i))
+	}
+	m.commit(t)
+	require.Equal(t, 150, rows())
+	require.NoError(t, m.task.Advance(10_000))
+	m.commit(t)
+	require.Zero(t, rows())
 }
