@@ -145,17 +145,8 @@ func TestDiskJournalStaysSmall(t *testing.T) {
 		m.model.kv[k] = filler
 	}
 	m.commit(t)
-	for i := range 100 { // in memory, with homes in the other order than keys
-		id := timerID{fmt.Sprintf("timer %d", 1000-i), 1}
-		m.walls.Set(id.key, id.at)
-		m.model.walls[id] = true
-		m.commit(t)
-	}
 	most := 0
 	for i := range 5000 {
-		if i == 10 {
-			m.crash(t) // the timers come from the database
-		}
 		k := fmt.Sprintf("k%d", i%10)
 		m.kv.Put(k, filler)
 		m.model.kv[k] = filler
@@ -310,4 +301,26 @@ func TestExpiredRowsLeaveTheDatabase(t *testing.T) {
 	require.NoError(t, m.task.Advance(10_000))
 	m.commit(t)
 	require.Zero(t, rows())
+}
+
+// TestHomesAfterARestart: rows in memory come from the database in the order of their keys, and must hold the journal back in the order
+// of their commits.
+func TestHomesAfterARestart(t *testing.T) {
+	m := newDiskMachine(t)
+	defer func() { require.NoError(t, m.folder.db.Close()) }()
+	for i := range 100 {
+		id := timerID{fmt.Sprintf("timer %d", 1000-i), 1}
+		m.walls.Set(id.key, id.at)
+		m.model.walls[id] = true
+		m.commit(t)
+	}
+	require.NoError(t, m.folder.db.Close()) // what has been committed is in files then
+	m.folder.start(t)
+	m.crash(t)
+	m.commit(t)
+	require.NoError(t, m.folder.db.Close())
+	m.folder.fs = vfs.NewCrashableMem()
+	m.folder.start(t)
+	m.crash(t)
+	m.check(t)
 }
