@@ -160,7 +160,7 @@ func (db *DB) named(err error) error {
 		err = fmt.Errorf("%w (%s)", ErrDamaged, detail)
 	case errors.Is(err, syscall.ENOSPC):
 		err = fmt.Errorf("%w (%w)", ErrFull, err)
-	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) && strings.Contains(err.Error(), "LOCK") || strings.Contains(err.Error(), "lock held"):
+	case errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock held"):
 		err = fmt.Errorf("%w by another process or app: give each its own Config.StateDir (%w)", ErrInUse, err)
 	case errors.Is(err, os.ErrNotExist):
 		err = fmt.Errorf("%w (%w)", ErrDamaged, err)

@@ -1,8 +1,11 @@
 package disk
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
@@ -14,7 +17,24 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// childArg makes the test binary a process that has the folder named next, until its input ends.
+const childArg = "hold-a-folder"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == childArg {
+		db, err := Open(Config{Dir: os.Args[2]})
+		fmt.Println(err)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		if err == nil {
+			err = db.Close()
+		}
+		if err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const smallMemory = 8 << 20
 
@@ -100,6 +120,24 @@ func TestAFolderIsForOne(t *testing.T) {
 	require.ErrorIs(t, err, ErrInUse)
 	require.ErrorContains(t, err, dir)
 	require.ErrorContains(t, err, "Config.StateDir")
+}
+
+func TestAFolderIsForOneProcess(t *testing.T) {
+	dir := t.TempDir()
+	child := exec.CommandContext(t.Context(), os.Args[0], childArg, dir)
+	in, err := child.StdinPipe()
+	require.NoError(t, err)
+	out, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	said, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "<nil>\n", said)
+	_, err = Open(Config{Dir: dir})
+	require.ErrorIs(t, err, ErrInUse)
+	require.NoError(t, in.Close())
+	require.NoError(t, child.Wait())
+	open(t, dir, nil)
 }
 
 // TestDamagedFilesAreNoticed flips bytes of every file in turn, and deletes each: what is read then is right, or an error.
