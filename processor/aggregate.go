@@ -20,6 +20,8 @@ type Aggregation[V, A any] struct {
 	Grace time.Duration
 	// Emit is when results are emitted. Default: OnUpdate.
 	Emit Emit
+	// Keep is where the aggregates are kept. Those of windows are kept in memory.
+	Keep Medium
 }
 
 // Emit says when an aggregation emits.
@@ -66,7 +68,7 @@ func (a Aggregated[V, A]) Changes() Stream[Change[A]] {
 // plus grace (tumbling, hopping, calendar windows), or passed it (sliding windows, and sessions, whose end is that of their gap); from
 // then on nothing is added to it. Records without a key are failed records.
 func Aggregate[V, A any](in Upstream[V], a Aggregation[V, A]) Aggregated[V, A] {
-	f := folding[V, A]{verb: "Aggregate", name: a.Name, windows: a.Windows, grace: a.Grace, emit: a.Emit, broken: a.Init == nil || a.Add == nil}
+	f := folding[V, A]{verb: "Aggregate", name: a.Name, windows: a.Windows, grace: a.Grace, emit: a.Emit, keep: a.Keep, broken: a.Init == nil || a.Add == nil}
 	f.add = func(agg A, has bool, value V) A {
 		if !has {
 			agg = a.Init()
@@ -93,6 +95,7 @@ type Reduction[V any] struct {
 	Windows Windows
 	Grace   time.Duration
 	Emit    Emit
+	Keep    Medium
 }
 
 // Reduce is Aggregate for values that are their own aggregate: a sum, a maximum, the latest.
@@ -104,7 +107,7 @@ func Reduce[V any](in Upstream[V], r Reduction[V]) Aggregated[V, V] {
 		return r.Add(agg, value)
 	}
 	return fold(in, folding[V, V]{
-		verb: "Reduce", name: r.Name, windows: r.Windows, grace: r.Grace, emit: r.Emit, broken: r.Add == nil, add: add, merge: add,
+		verb: "Reduce", name: r.Name, windows: r.Windows, grace: r.Grace, emit: r.Emit, keep: r.Keep, broken: r.Add == nil, add: add, merge: add,
 	})
 }
 
@@ -114,12 +117,13 @@ type Counting struct {
 	Windows Windows
 	Grace   time.Duration
 	Emit    Emit
+	Keep    Medium
 }
 
 // Count counts the records of each key, or of each key and window.
 func Count[V any](in Upstream[V], c Counting) Aggregated[V, int64] {
 	return fold(in, folding[V, int64]{
-		verb: "Count", name: c.Name, windows: c.Windows, grace: c.Grace, emit: c.Emit,
+		verb: "Count", name: c.Name, windows: c.Windows, grace: c.Grace, emit: c.Emit, keep: c.Keep,
 		add:   func(n int64, _ bool, _ V) int64 { return n + 1 },
 		merge: func(n int64, _ bool, m int64) int64 { return n + m },
 	})

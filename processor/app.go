@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rossby-streams/rossby/processor/internal/disk"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -32,6 +33,11 @@ type Config struct {
 	// StopTimeout is how long Run may take to return once it has been asked to stop: for the calls of user functions that are
 	// under way, and then for the last commit. 0: 10 s.
 	StopTimeout time.Duration
+	// StateDir is the folder of the database for stores on disk (see Medium); it is created when it is missing. One process at a time
+	// can use it, with one App. It is needed if the topology has such a store, and not used otherwise. There is no default.
+	StateDir string
+	// StateMemory is how much memory that database takes for all stores together, in bytes. 0: 256 MiB.
+	StateMemory int64
 }
 
 // App runs a topology. It is made by NewApp and run once.
@@ -42,6 +48,7 @@ type App struct {
 	owner    string
 	globals  map[string]any // by topic; set by Run
 	running  sync.Map       // every *runner that has not ended
+	state    *disk.DB       // nil: no store is on disk; set by Run
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.
@@ -61,7 +68,7 @@ func NewApp(client *stream.Client, t *Topology, cfg Config) *App {
 // or vanishes, or when retention has overtaken a position. A user function that does not return in time after ctx has ended is a
 // *BlockedError: Run returns without it, and its goroutine ends when it does. Whatever ends it, a new Run goes on where the last
 // commit was, as if nothing had happened.
-func (a *App) Run(ctx context.Context) error {
+func (a *App) Run(ctx context.Context) (err error) {
 	globals, err := a.prepare(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -71,6 +78,10 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	defer globals.close()
 	a.globals = globals.rows
+	if err := a.openState(); err != nil {
+		return fmt.Errorf("app %s: %w", a.topology.app, err)
+	}
+	defer func() { err = errors.Join(err, a.closeState()) }()
 	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed.
 	commits, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()

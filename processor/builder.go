@@ -23,6 +23,7 @@ type Builder struct {
 	lettersAt   string // file and line of DeadLetters
 	policy      policy
 	closeOnIdle time.Duration
+	keepState   Medium
 }
 
 // NewBuilder returns an empty builder. app names the application: its consumer group, its journals and its internal topics

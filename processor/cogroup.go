@@ -10,6 +10,7 @@ type CoGrouping[A any] struct {
 	Windows Windows
 	Grace   time.Duration
 	Emit    Emit
+	Keep    Medium
 }
 
 // Contribution is an input of CoGroup and how its values are added. Make one with Adding.
@@ -56,7 +57,7 @@ func (c CoGrouped[A]) Table() Table[A] { return c.all.Table() }
 //		processor.Adding(clicks, Basket.withClick), processor.Adding(orders, Basket.withOrder))
 func CoGroup[A any](g CoGrouping[A], inputs ...Contribution[A]) CoGrouped[A] {
 	var all Stream[contributed[A]]
-	f := folding[contributed[A], A]{verb: "CoGroup", name: g.Name, windows: g.Windows, grace: g.Grace, emit: g.Emit, broken: g.Init == nil}
+	f := folding[contributed[A], A]{verb: "CoGroup", name: g.Name, windows: g.Windows, grace: g.Grace, emit: g.Emit, keep: g.Keep, broken: g.Init == nil}
 	for _, in := range inputs {
 		f.broken = f.broken || in.broken
 		switch {

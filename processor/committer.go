@@ -81,6 +81,9 @@ func (c *committer) commit(ctx context.Context, j job) result {
 	if err := c.deliver(ctx, j.commit.Outbox); err != nil {
 		return result{err: fmt.Errorf("deliver the records of commit %d: %w", j.commit.Number, err)}
 	}
+	if err := j.commit.Store(entry.Seq); err != nil {
+		return result{err: err}
+	}
 	c.positions, c.behind = j.commit.Positions, true
 	if j.trim > 0 {
 		if err := c.journal.Trim(ctx, j.trim); err != nil {

@@ -85,8 +85,10 @@
 // # Caveats
 //
 //   - User functions must be pure, but for Process and its stores: they are called again for records that a crash has undone.
-//   - State is in memory; a journal is at most about twice the live state, and is read once at the start.
+//   - State is in memory, key-value stores on disk if they are told to (see Medium). A journal is at most about twice the live state, three
+//     times with stores on disk, and is read once at the start, for tasks with stores on disk only from where they stand.
 //   - All instances of an app run the same topology. A bounded run takes all tasks over, and ends instances that are running.
+//   - A task with a store on disk is followed by nobody: whoever takes it over restores it then, from its own disk if it has had it before.
 //   - A dead letter is a whole record: one branch or one result of many that fails takes the others of the record back. Give such an
 //     operator the policy Skip if the rest should stay.
 //   - A record cannot be larger than the server's max_payload; a commit can.

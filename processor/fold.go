@@ -13,6 +13,7 @@ type folding[V, A any] struct {
 	windows Windows
 	grace   time.Duration
 	emit    Emit
+	keep    Medium
 	// add and merge get has as false, and no aggregate, when there is none yet.
 	add   func(agg A, has bool, value V) A
 	merge func(agg A, has bool, next A) A
@@ -40,7 +41,7 @@ func fold[V, A any](in Upstream[V], f folding[V, A]) Aggregated[V, A] {
 	updates := Process(in, f.name, func(c *Context[update[V, A]]) Handler[V] {
 		switch f.windows.kind {
 		case noWindows:
-			return unwindowed[V, A]{f, c, KeyValueStore[aggregate[A]](c, "aggregates")}.handler()
+			return unwindowed[V, A]{f, c, KeyValueStore[aggregate[A]](c, "aggregates", f.keep)}.handler()
 		case session:
 			return sessions[V, A]{f, c, SessionStore[A](c, "sessions", f.windows.size+f.grace+1)}.handler()
 		case sliding:
@@ -62,6 +63,9 @@ func (f folding[V, A]) check(in Upstream[V]) {
 	}
 	if f.windows.kind == session && f.merge == nil {
 		problems = append(problems, "sessions need Merge, for a record that makes one of two")
+	}
+	if f.keep == OnDisk && f.windows.kind != noWindows {
+		problems = append(problems, "aggregates of windows are kept in memory: leave Keep out")
 	}
 	if f.emit != OnUpdate && f.emit != OnClose {
 		problems = append(problems, "Emit must be OnUpdate or OnClose")

@@ -12,18 +12,41 @@ import (
 	"github.com/rossby-streams/rossby/processor/internal/engine"
 )
 
-// KeyValue is a store of one value per key. It belongs to one operator in one task, lives in memory and survives crashes and
+// KeyValue is a store of one value per key. It belongs to one operator in one task, lives in memory or on disk and survives crashes and
 // restarts through the task's journal. Values are encoded as JSON when the task commits; a value in the store must therefore
 // not be changed in place: Put it again. Text that is not UTF-8 comes back from a restart with U+FFFD in its place. A value that
 // JSON cannot hold (NaN, a channel) is dropped at the commit, and is a failure of the operator: see FailurePolicy.
+//
+// Of a large store only the values that were used lately (131,072 at most) are kept as they are; the others are bytes, and are
+// decoded when they are asked for: what holds for a restart holds for them. Such a value takes less than a hundred bytes over those
+// of its key and its encoding. One that cannot be decoded, since the program's type has changed, ends the task with an error.
 type KeyValue[V any] struct {
 	s *engine.KeyValue[V]
 }
 
-// KeyValueStore makes the store of that name, unique within the operator. It is called in the function given to Process,
-// not later.
-func KeyValueStore[V, Out any](c *Context[Out], name string) *KeyValue[V] {
-	return &KeyValue[V]{engine.NewKeyValue(c.w.task, c.declare(name), storeCodec[V]{})}
+// KeyValueStore makes the store of that name, unique within the operator, on a medium: one at most may be given. It is called in the
+// function given to Process, not later.
+func KeyValueStore[V, Out any](c *Context[Out], name string, on ...Medium) *KeyValue[V] {
+	full := c.declare(name)
+	if c.medium(full, on) == OnDisk {
+		return &KeyValue[V]{engine.NewOnDisk(c.w.task, full, storeCodec[V]{})}
+	}
+	return &KeyValue[V]{engine.NewKeyValue(c.w.task, full, storeCodec[V]{})}
+}
+
+// medium returns where a store is kept.
+func (c *Context[Out]) medium(store string, on []Medium) Medium {
+	m := c.w.sub.topology.keepState
+	if len(on) > 0 && on[0] != 0 {
+		m = on[0]
+	}
+	if c.w.probe != nil {
+		if len(on) > 1 || m < 0 || m > OnDisk {
+			c.w.probe.mistake(callSite(), "store %s: give it one Medium, InMemory or OnDisk, not %v", store, on)
+		}
+		c.w.sub.onDisk = c.w.sub.onDisk || m == OnDisk
+	}
+	return m
 }
 
 // ExpiringStore makes a KeyValue store whose values have a time to live: a value is gone once stream time has passed the stream time

@@ -23,36 +23,37 @@ type Table[V any] struct {
 // header, or of its storing. Records without a key are failed records.
 //
 // Where somebody needs to know what an update replaces, the rows are kept in the task's state, under an operator with the topic's
-// name: no other operator may have that name.
-func TableFrom[V any](b *Builder, topic stream.Topic[V]) Table[V] {
+// name: no other operator may have that name. They are kept on that Medium, if one is given.
+func TableFrom[V any](b *Builder, topic stream.Topic[V], on ...Medium) Table[V] {
 	return tableOf(source(b, "TableFrom", topic, func(value V, deleted bool) (*V, error) {
 		if deleted {
 			return nil, nil
 		}
 		return &value, nil
-	}), topic.Name)
+	}), topic.Name, on)
 }
 
 // ToTable makes a table of a stream: of each key, the last value counts. Rows are kept under name, which is unique in the topology. Where
-// a value can say that its key is to go, use Filter on the table. Records without a key are failed records.
-func ToTable[V any](in Upstream[V], name string) Table[V] {
-	return TableOfUpdates(Map(in, func(value V) *V { return &value }), name)
+// a value can say that its key is to go, use Filter on the table. Records without a key are failed records. Rows are kept on that Medium,
+// if one is given.
+func ToTable[V any](in Upstream[V], name string, on ...Medium) Table[V] {
+	return TableOfUpdates(Map(in, func(value V) *V { return &value }), name, on...)
 }
 
 // TableOfUpdates makes a table of a stream of which nil deletes the row of its key: the inverse of Updates. Otherwise it is ToTable.
-func TableOfUpdates[V any](updates Upstream[*V], name string) Table[V] {
+func TableOfUpdates[V any](updates Upstream[*V], name string, on ...Medium) Table[V] {
 	all := updates.AsStream()
 	if all.n == nil {
 		return Table[V]{}
 	}
-	return tableOf(all, name)
+	return tableOf(all, name, on)
 }
 
 // tableOf makes a table of updates that do not say what they replace.
-func tableOf[V any](updates Stream[*V], name string) Table[V] {
+func tableOf[V any](updates Stream[*V], name string, on []Medium) Table[V] {
 	return Table[V]{
 		updates: func() Stream[*V] { return updates },
-		changes: sync.OnceValue(func() Stream[Change[V]] { return keepRows(updates, name) }),
+		changes: sync.OnceValue(func() Stream[Change[V]] { return keepRows(updates, name, on) }),
 	}
 }
 
@@ -76,9 +77,9 @@ func TableOf[V any](changes Upstream[Change[V]]) Table[V] {
 }
 
 // keepRows finds out what each update replaces.
-func keepRows[V any](updates Stream[*V], name string) Stream[Change[V]] {
+func keepRows[V any](updates Stream[*V], name string, on []Medium) Stream[Change[V]] {
 	return Process(updates, name, func(c *Context[Change[V]]) Handler[*V] {
-		rows := KeyValueStore[*V](c, "rows")
+		rows := KeyValueStore[*V](c, "rows", on...)
 		return Handler[*V]{Record: func(r Record[*V]) error {
 			if r.Key == "" {
 				return errNoKey

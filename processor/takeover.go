@@ -35,6 +35,9 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 		return journal, nil
 	default:
 	}
+	if r.task.NeedsDisk() {
+		return journal, r.await(ctx) // its state is on the disk of whoever has had it
+	}
 	until, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
@@ -65,14 +68,19 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 	return journal, err
 }
 
+// await returns when the task is this instance's, or ctx has ended. There is nothing to warm up.
+func (r *runner) await(ctx context.Context) error {
+	r.warm()
+	select {
+	case <-r.owned:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
 // takeOver restores what is missing of the task, fences whoever had it before, and delivers what they did not.
 func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*committer, error) {
-	entries := 0
-	err := journal.Replay(ctx, func(e stream.Entry) error {
-		entries++
-		r.stored = append(r.stored, storedEntry{e.Seq, e.Stored})
-		return r.task.Restore(e.Seq, e.Data)
-	})
+	entries, err := r.replay(ctx, journal)
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
@@ -98,6 +106,9 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 		if err := c.redeliver(ctx, u, r.stored[i].at); err != nil {
 			return nil, fmt.Errorf("deliver the records of commit %d, which the last owner had left: %w", u.Number, err)
 		}
+	}
+	if err := fence.Store(entry.Seq); err != nil {
+		return nil, err
 	}
 	r.stored = nil
 	r.task.Delivered(fence.Number)

@@ -19,6 +19,7 @@ type Topology struct {
 	deadLetters stream.TopicSpec
 	policy      policy
 	closeOnIdle time.Duration
+	keepState   Medium
 }
 
 // subTopology is a part of a topology that is connected without a repartition topic: it runs as one task per partition.
@@ -29,13 +30,14 @@ type subTopology struct {
 	sources    []*vertex
 	plan       *engine.Plan
 	topology   *Topology
-	letters    int // rank of the dead letter topic among the sinks
+	onDisk     bool // it has a store on disk
+	letters    int  // rank of the dead letter topic among the sinks
 }
 
 // Build checks the description and returns the topology. The error wraps ErrTopology and lists all mistakes, each with the
 // file and line of the call that made it.
 func (b *Builder) Build() (*Topology, error) {
-	t := &Topology{app: b.app, policy: b.policy, closeOnIdle: b.closeOnIdle, deadLetters: b.deadLetterSpec()}
+	t := &Topology{app: b.app, policy: b.policy, closeOnIdle: b.closeOnIdle, keepState: b.keepState, deadLetters: b.deadLetterSpec()}
 	if !slices.ContainsFunc(b.vertices, func(v *vertex) bool { return v.kind == kindSource }) {
 		b.mistake(callSite(), "the topology reads no topic: start it with processor.From")
 	}

@@ -29,7 +29,7 @@ func VersionedStore[V, Out any](c *Context[Out], name string, retention time.Dur
 	retention = max(retention, 1)
 	return &Versioned[V]{
 		now: c.StreamTime, retention: retention,
-		current: KeyValueStore[engine.Version[V]](c, name),
+		current: KeyValueStore[engine.Version[V]](c, name, InMemory),
 		deleted: WindowStore[bool](c, name+"-deleted", retention),
 		past:    WindowStore[engine.Version[V]](c, name+"-past", retention),
 	}

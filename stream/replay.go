@@ -18,9 +18,17 @@ import (
 // what Follow has handed over. The error matches ErrTrimmed when the owner has
 // meanwhile trimmed what was to come next.
 func (j *Journal) Replay(ctx context.Context, fn func(Entry) error) error {
+	return j.ReplayFrom(ctx, 0, fn)
+}
+
+// ReplayFrom is Replay for who has the entries before a position: those that
+// begin at it or later are read. 0 is the beginning.
+func (j *Journal) ReplayFrom(ctx context.Context, from uint64, fn func(Entry) error) error {
 	j.replayed = false
 	r := j.followed
 	j.followed = replay{}
+	r.head = max(r.head, max(from, 1)-1)
+	before := r.head
 	for {
 		info, err := j.c.streamInfo(ctx, j.name)
 		if err != nil {
@@ -34,7 +42,10 @@ func (j *Journal) Replay(ctx context.Context, fn func(Entry) error) error {
 			}
 		}
 		if !more {
-			j.head, j.spans, j.replayed = max(end, r.head), r.spans, true
+			if r.head > before {
+				end = max(end, r.head)
+			}
+			j.head, j.spans, j.replayed = end, r.spans, true
 			return nil
 		}
 		if err := j.read(ctx, &r, fn); err != nil {

@@ -27,6 +27,7 @@ const (
 	exprLang   = "github.com/expr-lang/expr"
 	yaml       = "go.yaml.in/yaml/v3"
 	goMail     = "github.com/wneessen/go-mail"
+	pebble     = "github.com/cockroachdb/pebble/v2"
 	sys        = "golang.org/x/sys"
 	anyModule  = "*"
 )
@@ -49,7 +50,7 @@ var importTable = []area{
 	{root: "alerting/internal/document", theirs: []string{json, yaml}},
 	{root: "alerting", ours: []string{"processor", "stream"}, oursInTests: []string{"join", "processor/processortest"}, theirs: []string{json}},
 	{root: "join", ours: []string{"processor", "stream"}, oursInTests: []string{"processor/processortest", "processor/processortest/scenario"}, theirs: []string{json}},
-	{root: "processor", ours: []string{"stream"}, theirs: []string{zap, json}},
+	{root: "processor", ours: []string{"stream"}, theirs: []string{zap, json, pebble}},
 	{root: "stream", theirs: []string{natsGo, nuid, orbit, zap, json}},
 	{root: "schemas/registry", ours: []string{"schemas"}, oursInTests: []string{"processor", "processor/processortest", "stream"}, theirs: []string{natsGo, json}},
 	{root: "schemas", theirs: []string{json, jsonSchema}},

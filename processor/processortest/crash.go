@@ -3,8 +3,12 @@ package processortest
 import (
 	"fmt"
 
+	"github.com/rossby-streams/rossby/processor/internal/disk"
 	"github.com/rossby-streams/rossby/processor/internal/engine"
 )
+
+// driverMemory is what the state database of a driver may take.
+const driverMemory = 8 << 20
 
 // Point is a moment in the life of a commit at which a task may die.
 type Point int
@@ -19,6 +23,8 @@ const (
 	AmidDelivery
 	// AfterDelivery is when all is published, and nobody has noted that it is: also what the lost answer of a publication leaves.
 	AfterDelivery
+	// AfterStore is when the state database has the commit as well. Tasks without a store on disk do not come by.
+	AfterStore
 )
 
 // String names the point.
@@ -32,6 +38,8 @@ func (p Point) String() string {
 		return "amid delivery"
 	case AfterDelivery:
 		return "after delivery"
+	case AfterStore:
+		return "after store"
 	}
 	return fmt.Sprintf("point(%d)", int(p))
 }
@@ -46,6 +54,32 @@ type Step struct {
 // CrashWhen lets tasks die: crash is asked at every point of every commit from now on, and where it says yes the task loses what it has
 // in memory, is restored from its journal, and goes on. Nil ends it. A crash that says yes each time never lets anything happen.
 func (d *Driver) CrashWhen(crash func(Step) bool) { d.crash = crash }
+
+// openState gives a task its share of the state database, which is in memory and survives crashes of tasks. It returns the rank of the
+// first entry of the journal that the task wants to have.
+func (d *Driver) openState(t *task) int {
+	d.tb.Helper()
+	if !t.engine.NeedsDisk() {
+		return 0
+	}
+	if d.state == nil {
+		db, err := disk.Open(disk.Config{Dir: "state", Memory: driverMemory, FS: disk.NewMemFS()})
+		if err != nil {
+			d.tb.Fatalf("processortest: %v", err)
+		}
+		d.state = db
+		d.tb.Cleanup(func() {
+			if err := db.Close(); err != nil {
+				d.tb.Errorf("processortest: %v", err)
+			}
+		})
+	}
+	from, err := t.engine.OpenDisk(d.state.Space(t.engine.ID()))
+	if err != nil {
+		d.tb.Fatalf("processortest: %v", err)
+	}
+	return int(max(from, t.first) - t.first)
+}
 
 func (d *Driver) crashes(t *task, c *engine.Commit, p Point) bool {
 	d.tb.Helper()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/processor/internal/disk"
 	"github.com/rossby-streams/rossby/processor/internal/engine"
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -25,6 +26,7 @@ type Driver struct {
 	now    time.Time
 	err    error
 	crash  func(Step) bool
+	state  *disk.DB // opened when a task needs it
 }
 
 // task is one task with what it leaves in the world: its journal, and how far it has been fed.
@@ -281,10 +283,13 @@ func (d *Driver) restoreTask(t *task) {
 	})
 	d.note(t.engine.Err())
 	t.fed = make([]uint64, len(t.part.Plan.Inputs))
-	for i, entry := range t.journal {
-		if err := t.engine.Restore(t.first+uint64(i), entry); err != nil {
+	for i := d.openState(t); i < len(t.journal); i++ {
+		if err := t.engine.Restore(t.first+uint64(i), t.journal[i]); err != nil {
 			d.tb.Fatalf("processortest: %v", err)
 		}
+	}
+	if !t.engine.Confirmed() {
+		d.tb.Fatal("processortest: the state database does not follow the journal")
 	}
 	undelivered, err := t.engine.Restored()
 	if err != nil {
@@ -371,6 +376,13 @@ func (d *Driver) commit(t *task) (crashed bool) {
 		return false // it is delivered again after a Crash
 	}
 	if d.crashes(t, c, AfterDelivery) {
+		return true
+	}
+	if err := c.Store(t.first + uint64(len(t.journal)-1)); err != nil {
+		d.note(err)
+		return false
+	}
+	if t.engine.NeedsDisk() && d.crashes(t, c, AfterStore) {
 		return true
 	}
 	t.engine.Delivered(c.Number)

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"encoding/binary"
 	"fmt"
+	"hash/crc64"
 
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -21,6 +22,7 @@ type Commit struct {
 	Data      []byte
 	Outbox    []stream.Outgoing
 	Positions []Position
+	disk      *diskCommit
 }
 
 // Commit returns everything that has happened since the last one as one transaction, or nil if nothing has. owner names the
@@ -49,6 +51,9 @@ func (t *Task) Commit(owner string, force bool) (*Commit, error) {
 		dst = binary.AppendUvarint(dst, uint64(p.Index))
 		dst = appendSeen(dst, &t.inputs[i].seen)
 	}
+	if t.disk != nil {
+		t.disk.head = append(t.disk.head[:0], dst...)
+	}
 	dst = t.appendStores(dst, number)
 	if t.err != nil {
 		return nil, t.err
@@ -62,7 +67,11 @@ func (t *Task) Commit(owner string, force bool) (*Commit, error) {
 	if len(messages) > 0 {
 		t.journal.withOutbox = number
 	}
-	return &Commit{Number: number, Data: dst, Outbox: outgoing(t.plan, t.ID(), number, messages), Positions: positions}, nil
+	c := &Commit{Number: number, Data: dst, Outbox: outgoing(t.plan, t.ID(), number, messages), Positions: positions}
+	if t.disk != nil {
+		c.disk = t.disk.commit(t.journal.known(dst))
+	}
+	return c, nil
 }
 
 func (t *Task) appendStores(dst []byte, number uint64) []byte {
@@ -78,7 +87,13 @@ func (t *Task) appendStores(dst []byte, number uint64) []byte {
 			continue
 		}
 		dst = appendString(dst, s.Name())
+		start := len(dst)
 		dst = s.flush(dst, number, func(err error) { t.Fail("store "+s.Name(), err) })
+		if t.disk != nil {
+			d := &decoder{data: dst[start:]}
+			n := d.count()
+			t.disk.mirror(s, d.data, n, number)
+		}
 	}
 	return dst
 }
@@ -95,35 +110,102 @@ func (t *Task) appendOutbox(dst []byte, messages []outMessage) []byte {
 	return dst
 }
 
+// head is what a commit begins with.
+type head struct {
+	number, delivered uint64
+	now               int64
+	err               error
+}
+
+func (t *Task) readHead(d *decoder) (h head) {
+	if v := d.byte(); d.err == nil && v != commitVersion {
+		h.err = fmt.Errorf("it has format %d, this program reads format %d: run the version that wrote it, or reset the app", v, commitVersion)
+		return h
+	}
+	_ = d.string() // owner
+	h.number, h.delivered, h.now, h.err = d.uvarint(), d.uvarint(), d.varint(), d.err
+	return h
+}
+
 // Restore applies one commit of the journal, in order. seq is where the journal holds it. After the last one, call
 // Restored.
 func (t *Task) Restore(seq uint64, data []byte) error {
-	d := &decoder{data: data}
-	if v := d.byte(); d.err == nil && v != commitVersion {
-		return fmt.Errorf("restore task %s: journal entry %d has format %d, this program reads format %d: run the version that wrote it, or reset the app", t.ID(), seq, v, commitVersion)
-	}
-	_ = d.string() // owner
-	number := d.uvarint()
-	delivered := d.uvarint()
-	now := d.varint()
-	if err := t.restorePositions(d); err != nil {
+	if err := t.restore(seq, data); err != nil {
 		return fmt.Errorf("restore task %s, journal entry %d: %w", t.ID(), seq, err)
 	}
-	if err := t.restoreStores(d, number); err != nil {
-		return fmt.Errorf("restore task %s, journal entry %d: %w", t.ID(), seq, err)
-	}
-	if d.err != nil {
-		return fmt.Errorf("restore task %s, journal entry %d: %w", t.ID(), seq, d.err)
-	}
-	if number <= t.journal.last {
-		return fmt.Errorf("restore task %s, journal entry %d: %w: commit %d follows commit %d", t.ID(), seq, errCorrupt, number, t.journal.last)
-	}
-	t.now = max(t.now, now)
-	t.journal.add(number, len(data))
-	t.journal.appended(number, seq)
-	t.journal.delivered = max(t.journal.delivered, delivered)
-	t.journal.keepOutbox(number, d.data)
 	return nil
+}
+
+func (t *Task) restore(seq uint64, data []byte) error {
+	d := &decoder{data: data}
+	h := t.readHead(d)
+	if h.err != nil {
+		return h.err
+	}
+	at := place64{number: h.number, seq: seq}
+	if t.disk != nil {
+		at.crc = crc64.Checksum(data, crcTable)
+		if done, err := t.disk.meet(at); err != nil {
+			return err
+		} else if done {
+			return t.passCommit(d, h.number)
+		}
+	}
+	if h.number <= t.journal.last {
+		return fmt.Errorf("%w: commit %d follows commit %d", errCorrupt, h.number, t.journal.last)
+	}
+	if err := t.restorePositions(d); err != nil {
+		return err
+	}
+	top := data[:len(data)-len(d.data)]
+	if err := t.restoreStores(d, h.number); err != nil {
+		return err
+	}
+	t.now = max(t.now, h.now)
+	t.journal.add(h.number, len(data))
+	t.journal.appended(h.number, seq)
+	t.journal.delivered = max(t.journal.delivered, h.delivered)
+	t.journal.keepOutbox(h.number, d.data)
+	if t.disk != nil {
+		return t.disk.replayed(t.journal.known(data), top)
+	}
+	return nil
+}
+
+// passCommit takes only the outbox of a commit whose changes the database has.
+func (t *Task) passCommit(d *decoder, number uint64) error {
+	for range d.count() {
+		d.bytes()
+		d.uvarint()
+		d.uvarint()
+		_ = d.readSeen()
+	}
+	for range d.count() {
+		s, err := t.storeOf(d)
+		if err != nil {
+			return err
+		}
+		for range d.count() {
+			s.shape().take(d)
+		}
+	}
+	if d.err == nil {
+		t.disk.pass(number, d.data)
+	}
+	return d.err
+}
+
+// storeOf reads the name of a store.
+func (t *Task) storeOf(d *decoder) (store, error) {
+	name := d.string()
+	if d.err != nil {
+		return nil, d.err
+	}
+	s, ok := t.Store(name).(store)
+	if !ok {
+		return nil, fmt.Errorf("there is state of %q, which this topology does not have: bring the operator back under its name, or give the app a new name", name)
+	}
+	return s, nil
 }
 
 func (t *Task) restorePositions(d *decoder) error {
@@ -152,17 +234,17 @@ func (t *Task) inputOf(topic string) *input {
 
 func (t *Task) restoreStores(d *decoder, number uint64) error {
 	for range d.count() {
-		name := d.string()
-		if d.err != nil {
-			return d.err
-		}
-		s, ok := t.Store(name).(store)
-		if !ok {
-			return fmt.Errorf("there is state of %q, which this topology does not have: bring the operator back under its name, or give the app a new name", name)
+		s, err := t.storeOf(d)
+		if err != nil {
+			return err
 		}
 		for range d.count() {
+			before := d.data
 			if err := s.restore(d, number); err != nil {
-				return fmt.Errorf("store %s: %w", name, err)
+				return fmt.Errorf("store %s: %w", s.Name(), err)
+			}
+			if t.disk != nil {
+				t.disk.mirror(s, before[:len(before)-len(d.data)], 1, number)
 			}
 		}
 	}
@@ -178,8 +260,15 @@ type Undelivered struct {
 
 // Restored ends a series of Restore calls. It returns the commits whose outboxes were not yet known to be delivered.
 func (t *Task) Restored() ([]Undelivered, error) {
+	if t.disk != nil {
+		if err := t.disk.restored(); err != nil {
+			return nil, fmt.Errorf("restore task %s: %w", t.ID(), err)
+		}
+	}
 	for _, s := range t.stores {
-		s.restored(t.now)
+		if err := s.restored(t.now); err != nil {
+			return nil, fmt.Errorf("restore task %s: %w", t.ID(), err)
+		}
 	}
 	heap.Init(&t.timers)
 	heap.Init(&t.wallTimers)

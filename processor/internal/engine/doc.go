@@ -1,4 +1,5 @@
-// Package engine is the deterministic heart of a task: bytes in, bytes out, no I/O and no clock.
+// Package engine is the deterministic heart of a task: bytes in, bytes out, no clock, and no I/O but for
+// stores on disk.
 //
 // A [Task] is one sub-topology on one partition. It is fed raw messages per input, processes the record with the lowest
 // event time among its inputs, keeps state in typed stores and timers, and hands out a [Commit] now and then: one byte

@@ -1,5 +1,7 @@
 package engine
 
+import "hash/crc64"
+
 // ledgerOfCommits is what a task knows of its journal: which commits it still holds and how much of them is garbage.
 type ledgerOfCommits struct {
 	commits   []commitInfo // those that have not been trimmed, oldest first
@@ -11,10 +13,9 @@ type ledgerOfCommits struct {
 }
 
 type commitInfo struct {
-	number uint64
-	seq    uint64 // its place in the journal; 0 while it is on its way
-	bytes  int
-	outbox []byte // undecoded; while restoring only
+	place64 // seq is 0 while it is on its way
+	bytes   int
+	outbox  []byte // undecoded; while restoring only
 }
 
 // trimSlack is the garbage that a journal may always hold, in bytes: below it, trimming costs more than it frees.
@@ -22,7 +23,7 @@ const trimSlack = 64 << 10
 
 func (l *ledgerOfCommits) add(number uint64, bytes int) {
 	l.last = number
-	l.commits = append(l.commits, commitInfo{number: number, bytes: bytes})
+	l.commits = append(l.commits, commitInfo{place64: place64{number: number}, bytes: bytes})
 	l.bytes += bytes
 }
 
@@ -42,12 +43,29 @@ func (l *ledgerOfCommits) sizeHint() int {
 	return 256
 }
 
+// known returns the newest commit with what identifies it.
+func (l *ledgerOfCommits) known(data []byte) commitInfo {
+	n := len(l.commits) - 1
+	c := &l.commits[n]
+	c.crc = crc64.Checksum(data, crcTable)
+	if n > 0 && l.commits[n-1].seq != 0 {
+		c.from = l.commits[n-1].seq + 1
+	}
+	return *c
+}
+
 // keepOutbox remembers the outbox of a commit that is being restored, and forgets those that were delivered since.
 func (l *ledgerOfCommits) keepOutbox(number uint64, outbox []byte) {
-	l.commits[len(l.commits)-1].outbox = outbox
-	for i := len(l.commits) - 2; i >= 0 && l.commits[i].outbox != nil; i-- {
-		if l.commits[i].number <= l.delivered {
-			l.commits[i].outbox = nil
+	for i := len(l.commits) - 1; i >= 0; i-- {
+		c := &l.commits[i]
+		switch {
+		case c.number == number:
+			c.outbox = outbox
+		case c.number > number:
+		case c.outbox == nil:
+			return
+		case c.number <= l.delivered:
+			c.outbox = nil
 		}
 	}
 }
@@ -61,8 +79,14 @@ func (l *ledgerOfCommits) forgetOutboxes() {
 // Appended tells the task where the journal holds a commit.
 func (t *Task) Appended(number, seq uint64) { t.journal.appended(number, seq) }
 
-// Delivered tells the task that the outboxes up to that commit have reached their topics. The next commit records it.
-func (t *Task) Delivered(number uint64) { t.journal.delivered = max(t.journal.delivered, number) }
+// Delivered tells the task that the outboxes up to that commit have reached their topics, and that the commits have been stored. The
+// next commit records it.
+func (t *Task) Delivered(number uint64) {
+	t.journal.delivered = max(t.journal.delivered, number)
+	if t.disk != nil {
+		t.disk.applied = max(t.disk.applied, number)
+	}
+}
 
 // Settled reports whether the journal says of every outbox that it has been delivered, so that the next owner has nothing to
 // deliver again.
@@ -88,6 +112,9 @@ func (t *Task) Trim() (before uint64, ok bool) {
 			keep = min(keep, oldest)
 		}
 	}
+	if t.disk != nil {
+		keep = min(keep, t.disk.keep())
+	}
 	n, bytes := 0, 0
 	for n < len(t.journal.commits)-1 && t.journal.commits[n].number < keep && t.journal.commits[n+1].seq != 0 {
 		bytes += t.journal.commits[n].bytes
@@ -96,10 +123,20 @@ func (t *Task) Trim() (before uint64, ok bool) {
 	if n == 0 || bytes < trimSlack && n < 64 {
 		return 0, false
 	}
-	before = t.journal.commits[n].seq
+	before = t.journal.commits[n-1].seq + 1
+	for i := range n {
+		t.journal.commits[i].forget(t.disk)
+	}
 	t.journal.commits = append([]commitInfo(nil), t.journal.commits[n:]...)
 	t.journal.bytes -= bytes
 	return before, true
+}
+
+// forget removes what the database knows of a commit.
+func (c *commitInfo) forget(s *diskState) {
+	if s != nil {
+		s.batch.Delete(commitKey(c.number))
+	}
 }
 
 // rideAlong adds live rows of the oldest commits to the next one when more than half of the journal is garbage, so that its

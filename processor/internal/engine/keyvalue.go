@@ -1,22 +1,77 @@
 package engine
 
 import (
+	"fmt"
 	"iter"
 
 	"github.com/rossby-streams/rossby/stream"
 )
 
-// KeyValue is a store of one value per key, in memory, durable through the journal.
+const (
+	// hotRows and hotBytes are how many rows of a store, and how many encoded bytes of them, are kept as values once they are committed.
+	// The others are decoded when they are asked for.
+	hotRows  = 1 << 17
+	hotBytes = 32 << 20
+)
+
+// base holds the committed rows of a key-value store as bytes: in memory, or on disk.
+type base interface {
+	// get returns the row of key. Its value is good until the next change.
+	get(key []byte) (row stored, ok bool, err error)
+	// put and remove are told the size of the row that there was: 0 for none, or unknown.
+	put(key []byte, row stored, old int) error
+	remove(key []byte, old int) error
+	all() iter.Seq2[[]byte, stored]
+	// oldest returns a home that no row's is below, or 0 if there are no rows: how far the journal may be trimmed.
+	oldest() uint64
+	// ride yields rows that hold the journal back, each once, until settle is called.
+	ride() iter.Seq2[[]byte, stored]
+	settle() // ends a commit
+	len() int
+	liveBytes() int
+}
+
+// unknown is the size of a row of which one does not know whether it is there.
+const unknown = -1
+
+// KeyValue is a store of one value per key, durable through the journal. Its base holds what is committed, as bytes; beside it are,
+// as values, the rows that have changed since and those that were used lately.
 type KeyValue[V any] struct {
 	name   string
 	task   *Task
-	rows   map[string]*row[V]
-	led    ledger[V]
-	dead   int // rows in the map whose deletion waits for the next commit
-	log    []rowChange[V]
+	codec  stream.Codec[V]
+	base   base
+	disk   *diskState // nil: the base has a commit as soon as it is made
+	onDisk bool
+	hot    map[string]*entry[V]
+	weight int // encoded size of the committed rows in hot
+	dirty  []*entry[V]
+	riders []rider
+	count  int // live rows
+	log    []entryChange[V]
 	ttl    int64 // 0: values stay
 	now    int64 // stream time, if values do not
 	expiry keyExpiry
+	key    []byte // scratch
+	body   []byte // scratch
+}
+
+// entry is a row as a value.
+type entry[V any] struct {
+	key   string
+	at    int64 // stream time of the last Put, if values expire
+	value V
+	home  uint64 // of the last commit that wrote it; 0: one that the base has
+	size  int32  // of what was committed of it; 0: there is none
+	dirty bool   // waits for the next commit
+	dead  bool   // there is no such row
+	used  bool   // since hot was cleared the last time
+}
+
+// rider is a row that is written again so that the journal can be trimmed.
+type rider struct {
+	key []byte
+	row stored
 }
 
 // NewKeyValue returns an empty store and registers it with t under name.
@@ -27,7 +82,7 @@ func NewKeyValue[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V
 // NewExpiring returns an empty store whose values are dropped when stream time has passed that of their last Put by more than ttl
 // nanoseconds. A ttl of 0 keeps them.
 func NewExpiring[V any](t *Task, name string, ttl int64, codec stream.Codec[V]) *KeyValue[V] {
-	s := &KeyValue[V]{name: name, task: t, rows: make(map[string]*row[V]), led: ledger[V]{codec: codec}, ttl: ttl, now: NoTime}
+	s := &KeyValue[V]{name: name, task: t, codec: codec, base: newArena(), hot: make(map[string]*entry[V]), ttl: ttl, now: NoTime}
 	if ttl > 0 {
 		s.expiry = newKeyExpiry(ttl)
 	}
@@ -35,13 +90,72 @@ func NewExpiring[V any](t *Task, name string, ttl int64, codec stream.Codec[V]) 
 	return s
 }
 
-// over reports whether a value has expired; it may be in memory still.
-func (s *KeyValue[V]) over(r *row[V]) bool { return s.ttl > 0 && r.at < horizon(s.now, s.ttl) }
+// NewOnDisk returns an empty store that keeps its rows in the database of the process, once OpenDisk has given the task its share.
+func NewOnDisk[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V] {
+	s := NewKeyValue(t, name, codec)
+	s.onDisk = true
+	return s
+}
+
+func (s *KeyValue[V]) openDisk(d *diskState) *diskBase {
+	b := &diskBase{state: d, prefix: rowKey('d', s, nil)}
+	s.base, s.disk = b, d
+	return b
+}
+
+// isPending reports whether a commit has written e that the base does not have yet.
+func (s *KeyValue[V]) isPending(e *entry[V]) bool { return s.disk != nil && e.home > s.disk.applied }
+
+// over reports whether a value has expired; it may be there still.
+func (s *KeyValue[V]) over(at int64) bool { return s.ttl > 0 && at < horizon(s.now, s.ttl) }
+
+// find returns the entry of key, from the base if need be; nil if there is no row, nor was one lately.
+func (s *KeyValue[V]) find(key string) *entry[V] {
+	if e, ok := s.hot[key]; ok {
+		e.used = true
+		return e
+	}
+	s.key = append(s.key[:0], key...)
+	row, ok, err := s.base.get(s.key)
+	if err != nil {
+		s.task.Stop(fmt.Errorf("store %s: %w", s.name, err))
+		return nil
+	}
+	if !ok {
+		return s.absent(key)
+	}
+	e, err := s.decode(key, row)
+	if err != nil {
+		s.task.Stop(err)
+		return nil
+	}
+	s.hot[key] = e
+	s.weight += row.size
+	return e
+}
+
+// absent remembers that there is no row, where it takes long to find out.
+func (s *KeyValue[V]) absent(key string) *entry[V] {
+	if s.disk == nil {
+		return nil
+	}
+	e := &entry[V]{key: key, dead: true, used: true}
+	s.hot[key] = e
+	return e
+}
+
+func (s *KeyValue[V]) decode(key string, row stored) (*entry[V], error) {
+	value, err := s.codec.Decode(append([]byte(nil), row.value...)) // the value may keep the bytes
+	if err != nil {
+		return nil, fmt.Errorf("store %s: decode the value of key %q: %w", s.name, key, err)
+	}
+	return &entry[V]{key: key, at: row.at, value: value, size: int32(row.size), used: true}, nil
+}
 
 // Get returns the value of key and whether there is one.
 func (s *KeyValue[V]) Get(key string) (V, bool) {
-	if r, ok := s.rows[key]; ok && !r.dead && !s.over(r) {
-		return r.value, true
+	if e := s.find(key); e != nil && !e.dead && !s.over(e.at) {
+		return e.value, true
 	}
 	var none V
 	return none, false
@@ -49,73 +163,115 @@ func (s *KeyValue[V]) Get(key string) (V, bool) {
 
 // Put sets the value of key.
 func (s *KeyValue[V]) Put(key string, value V) {
-	r, ok := s.rows[key]
-	if !ok {
-		r = &row[V]{key: key}
-		s.rows[key] = r
+	e := s.find(key)
+	created := e == nil
+	if created {
+		e = &entry[V]{key: key, dead: true, used: true}
+		s.hot[key] = e
 	}
-	s.remember(r, !ok)
-	if r.dead {
-		r.dead = false
-		s.dead--
+	s.remember(e, created)
+	if e.dead {
+		e.dead = false
+		s.count++
 	}
-	r.value = value
-	s.stamp(r)
-	s.led.touch(r)
+	e.value = value
+	s.stamp(e)
+	s.touch(e)
 }
 
 // stamp begins the time that a value has to live.
-func (s *KeyValue[V]) stamp(r *row[V]) {
+func (s *KeyValue[V]) stamp(e *entry[V]) {
 	if s.ttl > 0 {
-		r.at = s.now
-		s.expiry.note(r.key, r.at)
+		e.at = s.now
+		s.expiry.note(e.key, e.at)
+	}
+}
+
+// touch marks an entry for the next commit.
+func (s *KeyValue[V]) touch(e *entry[V]) {
+	if !e.dirty {
+		e.dirty = true
+		s.dirty = append(s.dirty, e)
 	}
 }
 
 // Delete removes key; it is no error if there is none.
 func (s *KeyValue[V]) Delete(key string) {
-	r, ok := s.rows[key]
-	if !ok || r.dead || s.over(r) {
+	e := s.find(key)
+	if e == nil || e.dead || s.over(e.at) {
 		return
 	}
-	s.remember(r, false)
+	s.remember(e, false)
 	var none V
-	r.value, r.dead = none, true
-	s.dead++
-	s.led.touch(r)
+	e.value, e.dead = none, true
+	s.count--
+	s.touch(e)
 }
 
-func (s *KeyValue[V]) remember(r *row[V], created bool) {
-	s.log = append(s.log, before(r, created))
+// entryChange is what an entry was before a change.
+type entryChange[V any] struct {
+	entry       *entry[V]
+	value       V
+	at          int64
+	dead, dirty bool
+	created     bool // there was none
+}
+
+func (s *KeyValue[V]) remember(e *entry[V], created bool) {
+	s.log = append(s.log, entryChange[V]{entry: e, value: e.value, at: e.at, dead: e.dead, dirty: e.dirty, created: created})
 	s.task.note(s)
 }
 
 func (s *KeyValue[V]) undo() {
 	c := popLast(&s.log)
-	r := c.row
-	if r.dead != c.dead { // only a deletion, or a Put after one, changes it
+	e := c.entry
+	if e.dead != c.dead { // only a deletion, or a Put after one, changes it
 		if c.dead {
-			s.dead++
+			s.count--
 		} else {
-			s.dead--
+			s.count++
 		}
 	}
-	s.led.putBack(c)
+	e.value, e.at, e.dead = c.value, c.at, c.dead
+	if e.dirty && !c.dirty { // then this change has put it at the end
+		popLast(&s.dirty)
+		e.dirty = false
+	}
 	if c.created {
-		delete(s.rows, r.key)
+		delete(s.hot, e.key)
 	}
 }
 
 func (s *KeyValue[V]) forget() { s.log = forgetAll(s.log) }
 
-// Len returns the number of keys in memory: some may have expired.
-func (s *KeyValue[V]) Len() int { return len(s.rows) - s.dead }
+// Len returns the number of keys that are kept: some may have expired.
+func (s *KeyValue[V]) Len() int { return s.count }
 
 // All yields every key and value, in no particular order.
 func (s *KeyValue[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
-		for key, r := range s.rows {
-			if !r.dead && !s.over(r) && !yield(key, r.value) {
+		met := make(map[*entry[V]]struct{}) // entries that are pending, and that the base has had meanwhile or before
+		for key, row := range s.base.all() {
+			e, ok := s.hot[string(key)]
+			if ok && s.isPending(e) {
+				met[e] = struct{}{}
+			}
+			if !ok {
+				var err error
+				if e, err = s.decode(string(key), row); err != nil {
+					s.task.Stop(err)
+					return
+				}
+			}
+			if !e.dead && !s.over(e.at) && !yield(e.key, e.value) {
+				return
+			}
+		}
+		for key, e := range s.hot {
+			if _, done := met[e]; done || e.size != 0 && !s.isPending(e) {
+				continue
+			}
+			if !e.dead && !s.over(e.at) && !yield(key, e.value) {
 				return
 			}
 		}
@@ -125,57 +281,67 @@ func (s *KeyValue[V]) All() iter.Seq2[string, V] {
 // Name returns the name of the store.
 func (s *KeyValue[V]) Name() string { return s.name }
 
-func (s *KeyValue[V]) flush(dst []byte, number uint64, refused func(error)) []byte {
-	dst = s.led.flush(dst, number, s.dropDead, refused)
-	s.dead = 0
-	return dst
-}
-
-// dropDead takes a row out that is dead, if it is in still: another may have followed one that has expired.
-func (s *KeyValue[V]) dropDead(r *row[V]) {
-	if s.rows[r.key] == r {
-		delete(s.rows, r.key)
-	}
-}
-
 func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
-	c, err := s.led.decode(d)
-	if err != nil {
-		return err
-	}
-	r, ok := s.rows[c.key]
-	if c.deleted {
-		if ok {
-			s.led.unlink(r)
-			delete(s.rows, c.key)
+	kind := d.byte()
+	key := d.bytes()
+	at := d.varint()
+	_ = d.uvarint()
+	var err error
+	switch kind {
+	case changePut:
+		value := d.bytes()
+		if d.err != nil {
+			return d.err
 		}
+		err = s.base.put(key, stored{at: at, value: value, home: number}, unknown)
+		if s.ttl > 0 && at != 0 {
+			s.expiry.note(string(key), at)
+		}
+	case changeDelete:
+		if d.err != nil {
+			return d.err
+		}
+		err = s.base.remove(key, unknown)
+	default:
+		d.fail("an unknown kind of change")
+		return d.err
+	}
+	s.count = s.base.len()
+	if e, ok := s.hot[string(key)]; ok {
+		s.weight -= int(e.size)
+		delete(s.hot, e.key)
+	}
+	return err
+}
+
+// restored finds out whether values can be decoded, before anything else is done, and lets those that were put before the store had a
+// ttl live from now on.
+func (s *KeyValue[V]) restored(now int64) error {
+	s.count = s.base.len()
+	for key, row := range s.base.all() {
+		if _, err := s.decode(string(key), row); err != nil {
+			return err
+		}
+		break // what cannot be decoded is of another type, as a rule: all of it
+	}
+	if s.ttl == 0 || now == NoTime {
 		return nil
 	}
-	if !ok {
-		r = &row[V]{key: c.key}
-		s.rows[c.key] = r
-	}
-	r.value, r.at = c.value, c.at
-	if s.ttl > 0 && r.at != 0 {
-		s.expiry.note(r.key, r.at)
-	}
-	s.led.link(r, number, c.size)
-	return nil
-}
-
-// restored lets values that were put before the store had a ttl live from now on.
-func (s *KeyValue[V]) restored(now int64) {
-	if s.ttl == 0 || now == NoTime {
-		return
-	}
 	s.now = now
-	for _, r := range s.rows {
-		if r.at == 0 {
-			s.stamp(r)
-			s.led.touch(r)
+	var ageless []string
+	for key, row := range s.base.all() {
+		if row.at == 0 {
+			ageless = append(ageless, string(key))
+		}
+	}
+	for _, key := range ageless {
+		if e := s.find(key); e != nil {
+			s.stamp(e)
+			s.touch(e)
 		}
 	}
 	s.advance(now)
+	return nil
 }
 
 // advance drops what has expired: whole slices of time at once, Get hides the rest. The journal is not told: whoever restores sees it
@@ -186,10 +352,7 @@ func (s *KeyValue[V]) advance(now int64) {
 		return
 	}
 	for key := range s.expiry.before(horizon(now, s.ttl)) {
-		if r, ok := s.rows[key]; ok && !r.dead && s.over(r) {
-			s.led.expire(r)
-			delete(s.rows, key)
-		}
+		s.expire(key)
 	}
 }
 
@@ -200,7 +363,53 @@ func (s *KeyValue[V]) prune(now int64) {
 	}
 }
 
-func (s *KeyValue[V]) oldest() uint64           { return s.led.oldest() }
-func (s *KeyValue[V]) rideAlong(budget int) int { return s.led.rideAlong(budget) }
-func (s *KeyValue[V]) liveBytes() int           { return s.led.live }
-func (s *KeyValue[V]) isDirty() bool            { return len(s.led.dirty) > 0 }
+// expire drops the row of key, if it is over.
+func (s *KeyValue[V]) expire(key string) {
+	s.key = append(s.key[:0], key...)
+	e, hot := s.hot[key]
+	if !hot {
+		row, ok, err := s.base.get(s.key)
+		s.fail(err)
+		if ok && s.over(row.at) {
+			s.fail(s.base.remove(s.key, unknown))
+			s.task.gone(s, key, 0, 0)
+			s.count--
+		}
+		return
+	}
+	if e.dead || !s.over(e.at) {
+		return
+	}
+	if e.size > 0 {
+		s.task.gone(s, key, 0, 0)
+		s.fail(s.base.remove(s.key, unknown))
+		s.weight -= int(e.size)
+	}
+	e.dead, e.size = true, 0
+	s.count--
+	delete(s.hot, key)
+}
+
+func (s *KeyValue[V]) oldest() uint64 { return s.base.oldest() }
+
+// rideAlong takes the rows that hold the journal back into the next commit, up to budget bytes of them, and returns what is left of it.
+func (s *KeyValue[V]) rideAlong(budget int) int {
+	if budget <= 0 {
+		return budget
+	}
+	for key, row := range s.base.ride() {
+		if e, ok := s.hot[string(key)]; ok && (e.dirty || s.isPending(e)) {
+			continue
+		}
+		row.value = append([]byte(nil), row.value...)
+		s.riders = append(s.riders, rider{append([]byte(nil), key...), row})
+		if budget -= row.size; budget <= 0 {
+			break
+		}
+	}
+	return budget
+}
+
+func (s *KeyValue[V]) liveBytes() int { return s.base.liveBytes() }
+func (s *KeyValue[V]) isDirty() bool  { return len(s.dirty) > 0 || len(s.riders) > 0 }
+func (s *KeyValue[V]) shape() shape   { return shape{disk: s.onDisk, byKey: true} }

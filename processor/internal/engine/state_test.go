@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"sort"
@@ -24,10 +25,12 @@ type machine struct {
 	journal map[uint64][]byte
 	seq     uint64
 	first   uint64
-	shadow  *machine // keeps a copy of the task warm
+	shadow  *machine // keeps a copy of the task warm; nil: with stores on disk
 
 	model model
 	saved model // the model at the last commit
+
+	folder *folder // nil: all in memory
 }
 
 type model struct {
@@ -76,7 +79,11 @@ func (m *machine) make() {
 	fired := new([]string)
 	m.fired = fired
 	plan := &Plan{App: "app", Name: "sub", Wire: func(t *Task) {
-		m.kv = NewKeyValue(t, "op.kv", stream.JSON[string]())
+		if m.folder != nil {
+			m.kv = NewOnDisk(t, "op.kv", stream.JSON[string]())
+		} else {
+			m.kv = NewKeyValue(t, "op.kv", stream.JSON[string]())
+		}
 		m.exp = NewExpiring(t, "op.exp", retention, stream.JSON[string]())
 		m.win = NewWindow(t, "op.win", retention, stream.JSON[string]())
 		m.timers = NewTimers(t, "op.timers", func(key string, at int64) {
@@ -94,8 +101,11 @@ func (m *machine) commit(t require.TestingT) {
 	require.NoError(t, err)
 	m.seq++
 	m.journal[m.seq] = c.Data
-	require.NoError(t, m.shadow.task.Follow(m.seq, c.Data))
+	if m.shadow != nil {
+		require.NoError(t, m.shadow.task.Follow(m.seq, c.Data))
+	}
 	m.task.Appended(c.Number, m.seq)
+	require.NoError(t, c.Store(m.seq))
 	m.task.Delivered(c.Number)
 	if before, ok := m.task.Trim(); ok {
 		for ; m.first < before; m.first++ {
@@ -107,16 +117,27 @@ func (m *machine) commit(t require.TestingT) {
 
 func (m *machine) crash(t require.TestingT) {
 	m.make()
-	for seq := m.first; seq <= m.seq; seq++ {
-		require.NoError(t, m.task.Restore(seq, m.journal[seq]))
+	for seq := m.first + m.folder.open(t, m); seq <= m.seq; seq++ {
+		err := m.task.Restore(seq, m.journal[seq])
+		if errors.Is(err, ErrOtherJournal) {
+			require.NoError(t, m.task.DropDisk())
+			seq = m.first - 1
+			continue
+		}
+		require.NoError(t, err)
 	}
+	require.True(t, m.task.Confirmed())
 	_, err := m.task.Restored()
 	require.NoError(t, err)
 	m.model = m.saved.clone()
 }
 
-// takeOver lets the copy go on, and makes a new one of what the journal holds.
+// takeOver lets the copy go on, and makes a new one of what the journal holds. Tasks with stores on disk have no copies.
 func (m *machine) takeOver(t require.TestingT) {
+	if m.shadow == nil {
+		m.crash(t)
+		return
+	}
 	warm := m.shadow
 	_, err := warm.task.Restored()
 	require.NoError(t, err)
@@ -276,89 +297,93 @@ var keys = []string{"a", "b", "", "c.d"}
 // TestStateSurvivesAnything runs random work on stores and timers, commits and crashes at random, and compares with a model
 // after every step. The journal is trimmed as the engine says, so that a row trimmed too early would be missed.
 func TestStateSurvivesAnything(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := newMachine()
-		key := rapid.SampledFrom(keys)
-		value := rapid.StringMatching(`[a-z]{0,3}`)
-		when := rapid.Int64Range(0, 200)
-		n := 0
-		t.Repeat(map[string]func(*rapid.T){
-			"put": func(t *rapid.T) {
-				k, v := key.Draw(t, "key"), value.Draw(t, "value")
-				m.kv.Put(k, v)
-				m.model.kv[k] = v
-			},
-			"delete": func(t *rapid.T) {
-				k := key.Draw(t, "key")
-				m.kv.Delete(k)
-				delete(m.model.kv, k)
-			},
-			"put what expires": func(t *rapid.T) {
-				k, v := key.Draw(t, "key"), value.Draw(t, "value")
-				m.exp.Put(k, v)
-				m.model.exp[k] = modelRow{k, m.model.now, v}
-			},
-			"delete what expires": func(t *rapid.T) {
-				k := key.Draw(t, "key")
-				m.exp.Delete(k)
-				delete(m.model.exp, k)
-			},
-			"add": func(t *rapid.T) {
-				n++
-				k, at, v := key.Draw(t, "key"), when.Draw(t, "at"), fmt.Sprintf("v%d", n)
-				kept := m.model.now == NoTime || at >= m.model.now-retention
-				require.Equal(t, kept, m.win.Add(k, at, v))
-				if kept {
-					m.model.add(modelRow{k, at, v})
+	rapid.Check(t, func(t *rapid.T) { survive(t, newMachine(), nil) })
+}
+
+// survive does anything, and more, to a machine.
+func survive(t *rapid.T, m *machine, more map[string]func(*rapid.T)) {
+	key := rapid.SampledFrom(keys)
+	value := rapid.StringMatching(`[a-z]{0,3}`)
+	when := rapid.Int64Range(0, 200)
+	n := 0
+	actions := map[string]func(*rapid.T){
+		"put": func(t *rapid.T) {
+			k, v := key.Draw(t, "key"), value.Draw(t, "value")
+			m.kv.Put(k, v)
+			m.model.kv[k] = v
+		},
+		"delete": func(t *rapid.T) {
+			k := key.Draw(t, "key")
+			m.kv.Delete(k)
+			delete(m.model.kv, k)
+		},
+		"put what expires": func(t *rapid.T) {
+			k, v := key.Draw(t, "key"), value.Draw(t, "value")
+			m.exp.Put(k, v)
+			m.model.exp[k] = modelRow{k, m.model.now, v}
+		},
+		"delete what expires": func(t *rapid.T) {
+			k := key.Draw(t, "key")
+			m.exp.Delete(k)
+			delete(m.model.exp, k)
+		},
+		"add": func(t *rapid.T) {
+			n++
+			k, at, v := key.Draw(t, "key"), when.Draw(t, "at"), fmt.Sprintf("v%d", n)
+			kept := m.model.now == NoTime || at >= m.model.now-retention
+			require.Equal(t, kept, m.win.Add(k, at, v))
+			if kept {
+				m.model.add(modelRow{k, at, v})
+			}
+		},
+		"remove or set": func(t *rapid.T) {
+			k, set := key.Draw(t, "key"), rapid.Bool().Draw(t, "set")
+			for id, v := range m.win.Range(k, 0, 1000) {
+				i := m.model.find(modelRow{id.Key, id.At, v})
+				if set {
+					n++
+					m.model.rows[i].value = fmt.Sprintf("v%d", n)
+					require.True(t, m.win.Set(id, m.model.rows[i].value))
+				} else {
+					m.model.rows = append(m.model.rows[:i:i], m.model.rows[i+1:]...)
+					m.win.Remove(id)
 				}
-			},
-			"remove or set": func(t *rapid.T) {
-				k, set := key.Draw(t, "key"), rapid.Bool().Draw(t, "set")
-				for id, v := range m.win.Range(k, 0, 1000) {
-					i := m.model.find(modelRow{id.Key, id.At, v})
-					if set {
-						n++
-						m.model.rows[i].value = fmt.Sprintf("v%d", n)
-						require.True(t, m.win.Set(id, m.model.rows[i].value))
-					} else {
-						m.model.rows = append(m.model.rows[:i:i], m.model.rows[i+1:]...)
-						m.win.Remove(id)
-					}
-					break
-				}
-			},
-			"timer": func(t *rapid.T) {
-				k, at := key.Draw(t, "key"), when.Draw(t, "at")
-				if m.model.now != NoTime && at <= m.model.now {
-					return
-				}
-				m.timers.Set(k, at)
-				m.model.timers[timerID{k, at}] = true
-			},
-			"cancel": func(t *rapid.T) {
-				k, at := key.Draw(t, "key"), when.Draw(t, "at")
-				m.timers.Cancel(k, at)
-				delete(m.model.timers, timerID{k, at})
-			},
-			"wall timer": func(t *rapid.T) {
-				k, at := key.Draw(t, "key"), when.Draw(t, "at")
-				m.walls.Set(k, at)
-				m.model.walls[timerID{k, at}] = true
-			},
-			"wall cancel": func(t *rapid.T) {
-				k, at := key.Draw(t, "key"), when.Draw(t, "at")
-				m.walls.Cancel(k, at)
-				delete(m.model.walls, timerID{k, at})
-			},
-			"wall":    func(t *rapid.T) { m.advanceWall(t, when.Draw(t, "clock")) },
-			"fail":    m.fail,
-			"advance": func(t *rapid.T) { m.advance(t, max(m.model.now, 10)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
-			"commit":  func(t *rapid.T) { m.commit(t) },
-			"crash":   func(t *rapid.T) { m.crash(t) },
-			"copy":    func(t *rapid.T) { m.takeOver(t) },
-			"":        func(t *rapid.T) { m.check(t) },
-		})
-	})
+				break
+			}
+		},
+		"timer": func(t *rapid.T) {
+			k, at := key.Draw(t, "key"), when.Draw(t, "at")
+			if m.model.now != NoTime && at <= m.model.now {
+				return
+			}
+			m.timers.Set(k, at)
+			m.model.timers[timerID{k, at}] = true
+		},
+		"cancel": func(t *rapid.T) {
+			k, at := key.Draw(t, "key"), when.Draw(t, "at")
+			m.timers.Cancel(k, at)
+			delete(m.model.timers, timerID{k, at})
+		},
+		"wall timer": func(t *rapid.T) {
+			k, at := key.Draw(t, "key"), when.Draw(t, "at")
+			m.walls.Set(k, at)
+			m.model.walls[timerID{k, at}] = true
+		},
+		"wall cancel": func(t *rapid.T) {
+			k, at := key.Draw(t, "key"), when.Draw(t, "at")
+			m.walls.Cancel(k, at)
+			delete(m.model.walls, timerID{k, at})
+		},
+		"wall":    func(t *rapid.T) { m.advanceWall(t, when.Draw(t, "clock")) },
+		"fail":    m.fail,
+		"advance": func(t *rapid.T) { m.advance(t, max(m.model.now, 10)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
+		"commit":  func(t *rapid.T) { m.commit(t) },
+		"crash":   func(t *rapid.T) { m.crash(t) },
+		"copy":    func(t *rapid.T) { m.takeOver(t) },
+		"":        func(t *rapid.T) { m.check(t) },
+	}
+	maps.Copy(actions, more)
+	t.Repeat(actions)
 }
 
 func (m *model) add(r modelRow) {

@@ -60,7 +60,7 @@ type store interface {
 	Name() string
 	flush(dst []byte, number uint64, refused func(error)) []byte
 	restore(d *decoder, number uint64) error
-	restored(now int64)
+	restored(now int64) error
 	prune(now int64)
 	advance(now int64)
 	oldest() uint64
@@ -68,6 +68,7 @@ type store interface {
 	liveBytes() int
 	isDirty() bool
 	rowCount() int
+	shape() shape
 }
 
 // Task is one sub-topology on one partition. See the package documentation.
@@ -77,6 +78,7 @@ type Task struct {
 	maxMessage int
 	inputs     []input
 	stores     []store
+	disk       *diskState // nil: no store is on disk
 	timers     timerHeap
 	wallTimers timerHeap
 	now        int64

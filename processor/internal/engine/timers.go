@@ -109,6 +109,7 @@ func (s *Timers) spent(r *row[timerOp]) {
 	}
 	delete(s.set, timerID{r.key, r.at})
 	s.led.expire(r)
+	s.task.gone(s, r.key, r.at, r.seq)
 }
 
 func (s *Timers) flush(dst []byte, number uint64, refused func(error)) []byte {
@@ -143,7 +144,7 @@ func (s *Timers) restore(d *decoder, number uint64) error {
 	return nil
 }
 
-func (s *Timers) restored(now int64) {
+func (s *Timers) restored(now int64) error {
 	for _, r := range s.set {
 		if r.at <= now && !s.wall {
 			s.spent(r)
@@ -151,6 +152,7 @@ func (s *Timers) restored(now int64) {
 			heap.Push(s.heap, r)
 		}
 	}
+	return nil
 }
 
 // prune drops the timers that have fired meanwhile, of which the journal says nothing. It looks through all of them whenever
@@ -172,6 +174,7 @@ func (s *Timers) oldest() uint64           { return s.led.oldest() }
 func (s *Timers) rideAlong(budget int) int { return s.led.rideAlong(budget) }
 func (s *Timers) liveBytes() int           { return s.led.live }
 func (s *Timers) isDirty() bool            { return len(s.led.dirty) > 0 }
+func (s *Timers) shape() shape             { return shape{noValue: true} }
 
 // timerHeap orders all timers of a task by time, then operator, then key: the order does not depend on when they were set.
 type timerHeap []*row[timerOp]

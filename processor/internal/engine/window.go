@@ -240,6 +240,7 @@ func (s *Window[V]) drop(list *rowList[V], keep int64) {
 			return
 		}
 		s.led.expire(r)
+		s.task.gone(s, r.key, r.at, r.seq)
 		list.dropOldest()
 		s.size--
 	}
@@ -310,9 +311,13 @@ func (s *Window[V]) prune(now int64) {
 	s.led.dirty = s.led.dirty[:0]
 }
 
-func (s *Window[V]) restored(now int64) { s.prune(now) }
+func (s *Window[V]) restored(now int64) error {
+	s.prune(now)
+	return nil
+}
 
 func (s *Window[V]) oldest() uint64           { return s.led.oldest() }
 func (s *Window[V]) rideAlong(budget int) int { return s.led.rideAlong(budget) }
 func (s *Window[V]) liveBytes() int           { return s.led.live }
 func (s *Window[V]) isDirty() bool            { return len(s.led.dirty) > 0 }
+func (s *Window[V]) shape() shape             { return shape{} }

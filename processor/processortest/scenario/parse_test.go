@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rossby-streams/rossby/processor"
 	"go.uber.org/goleak"
 )
 
@@ -171,7 +173,7 @@ func FuzzParse(f *testing.F) {
 			if c.Reason != nil {
 				require.ErrorIs(t, c.Reason, ErrNotApplicable)
 			}
-			if _, _, err := wire(c, "app", nil); c.Reason == nil {
+			if _, _, err := wire(c, "app", nil, processor.InMemory); c.Reason == nil {
 				require.ErrorIs(t, err, ErrNotApplicable, "there is no operator to make")
 			}
 		}

@@ -45,11 +45,11 @@ func playAll(t *testing.T, members, steps string) (errs []error) {
 	client, err := stream.NewClient(embeddedtest.Connect(t), stream.Config{})
 	require.NoError(t, err)
 	for _, way := range []string{"straight", "crashes", "server"} {
-		topology, made, err := wire(&cases[0], way, kinds)
+		topology, made, err := wire(&cases[0], way, kinds, processor.InMemory)
 		require.NoError(t, err)
 		var w world
 		if way == "server" {
-			w, err = newServed(client, topology, made)
+			w, err = newServed(client, topology, made, t.TempDir())
 			require.NoError(t, err)
 		} else {
 			w = newDriven(t, topology, made.out())
@@ -103,7 +103,7 @@ func TestCasesThatCannotBeMadeSayWhy(t *testing.T) {
 	} {
 		cases, err := Parse([]byte(file))
 		require.NoError(t, err)
-		_, _, err = wire(&cases[0], "app", kinds)
+		_, _, err = wire(&cases[0], "app", kinds, processor.InMemory)
 		require.ErrorContains(t, err, want)
 	}
 }

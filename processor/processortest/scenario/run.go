@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/processor/internal/engine"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -30,7 +33,7 @@ type Suite struct {
 }
 
 // Run runs every case of the suite's folder and of FurtherFolder, as subtests, three times each: straight, with a crash after
-// every step, and through an app and a real server.
+// every step, and through an app and a real server; the last two once more with key-value stores on disk, where there are any.
 func Run(t *testing.T, s Suite) {
 	t.Helper()
 	client, err := stream.NewClient(embeddedtest.Connect(t), stream.Config{})
@@ -98,7 +101,7 @@ func (r *runner) folder(t *testing.T, dir string, own bool) {
 			require.True(t, used[name], "%s names case %q, which no file here has", departuresFile, name)
 		}
 	}
-	t.Logf("%s: %d cases run, 3 times each; %d not applicable; %d are for another package", dir, sum.run, sum.notApplicable, sum.others)
+	t.Logf("%s: %d cases run, 3 to 5 times each; %d not applicable; %d are for another package", dir, sum.run, sum.notApplicable, sum.others)
 }
 
 func (sum *tally) add(o tally) {
@@ -115,7 +118,7 @@ func (r *runner) one(t *testing.T, c Case, own bool) tally {
 	}
 	reason := c.Reason
 	if reason == nil {
-		_, _, reason = wire(&c, "trial", r.suite.Operators)
+		_, _, reason = wire(&c, "trial", r.suite.Operators, processor.InMemory)
 	}
 	if reason != nil && !errors.Is(reason, ErrNotApplicable) {
 		t.Errorf("case %s: %v", c.Name, reason)
@@ -130,26 +133,39 @@ func (r *runner) one(t *testing.T, c Case, own bool) tally {
 	}
 	t.Run(c.Name, func(t *testing.T) {
 		t.Parallel()
-		for _, way := range []string{"straight", "crashes", "server"} {
+		ways := []string{"straight", "crashes", "server"}
+		if topology, _, err := wire(&c, "trial", r.suite.Operators, processor.OnDisk); err == nil && isOnDisk(topology) {
+			ways = append(ways, "on disk, crashes", "on disk, server")
+		}
+		for _, way := range ways {
 			t.Run(way, func(t *testing.T) { r.play(t, &c, way) })
 		}
 	})
 	return tally{run: 1}
 }
 
-// play runs a case in one of the three ways.
+// isOnDisk reports whether a topology has a store on disk.
+func isOnDisk(t *processor.Topology) bool {
+	return slices.ContainsFunc(t.Parts(), func(p processor.Part) bool { return engine.NewTask(p.Plan, 0, 1<<20).NeedsDisk() })
+}
+
+// play runs a case in one of the ways.
 func (r *runner) play(t *testing.T, c *Case, way string) {
 	t.Helper()
-	topology, made, err := wire(c, fmt.Sprintf("case%d", r.apps.Add(1)), r.suite.Operators)
+	keep := processor.InMemory
+	if strings.HasPrefix(way, "on disk") {
+		keep = processor.OnDisk
+	}
+	topology, made, err := wire(c, fmt.Sprintf("case%d", r.apps.Add(1)), r.suite.Operators, keep)
 	require.NoError(t, err)
 	var w world
-	if way == "server" {
-		w, err = newServed(r.client, topology, made)
+	if strings.HasSuffix(way, "server") {
+		w, err = newServed(r.client, topology, made, t.TempDir())
 		require.NoError(t, err)
 	} else {
 		w = newDriven(t, topology, made.out())
 	}
-	err = newPlay(c, made, w, way == "crashes").run()
+	err = newPlay(c, made, w, strings.HasSuffix(way, "crashes")).run()
 	require.NoError(t, errors.Join(err, w.close()))
 }
 

@@ -35,5 +35,5 @@ func TestRunTakesBothFolders(t *testing.T) {
 	t.Run("suite", func(t *testing.T) {
 		Run(t, Suite{Folder: own, Operators: map[string]Bind{"echo": counted}, Owns: func(op Operator) bool { return op.Kind != "others" }})
 	})
-	require.EqualValues(t, 3*(1+3), made.Load(), "a, b and departs")
+	require.EqualValues(t, 3*(2+3), made.Load(), "a, b and departs")
 }

@@ -21,6 +21,7 @@ const patience = time.Minute
 type served struct {
 	client   *stream.Client
 	topology *processor.Topology
+	stateDir string
 	fence    stream.TopicSpec
 	path     []stream.TopicSpec // the fences that must have passed after a record
 	fences   int
@@ -33,7 +34,7 @@ type served struct {
 }
 
 // newServed creates the topics of a case and starts its app.
-func newServed(client *stream.Client, topology *processor.Topology, t *Topology) (*served, error) {
+func newServed(client *stream.Client, topology *processor.Topology, t *Topology, stateDir string) (*served, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out := memoryTopic[entry](t.out()).Spec()
@@ -46,7 +47,7 @@ func newServed(client *stream.Client, topology *processor.Topology, t *Topology)
 		return nil, err
 	}
 	w := &served{
-		client: client, topology: topology, fence: t.specs[fenceTopicKey], out: make(chan stream.Message), closed: make(chan struct{}),
+		client: client, topology: topology, stateDir: stateDir, fence: t.specs[fenceTopicKey], out: make(chan stream.Message), closed: make(chan struct{}),
 	}
 	w.path = []stream.TopicSpec{w.fence}
 	if remote, ok := t.specs[remoteFenceKey]; ok {
@@ -71,7 +72,7 @@ func (w *served) deliver(m stream.Message) {
 
 func (w *served) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	app := processor.NewApp(w.client, w.topology, processor.Config{})
+	app := processor.NewApp(w.client, w.topology, processor.Config{StateDir: w.stateDir})
 	w.stop, w.ended = cancel, make(chan error, 1)
 	go func() { w.ended <- app.Run(ctx) }()
 }

@@ -63,12 +63,13 @@ func memoryTopic[V any](name string) stream.Topic[V] {
 }
 
 // wire builds the topology of a case, named app.
-func wire(c *Case, app string, kinds map[string]Bind) (*processor.Topology, *Topology, error) {
+func wire(c *Case, app string, kinds map[string]Bind, keep processor.Medium) (*processor.Topology, *Topology, error) {
 	t := &Topology{
 		b: processor.NewBuilder(app), app: app, kinds: kinds, streams: make(map[string]processor.Stream[string]),
 		specs: make(map[string]stream.TopicSpec), tables: make(map[string]bool),
 		read: make(map[string]processor.Table[string]), globals: make(map[string]processor.GlobalTable[string]),
 	}
+	t.b.KeepState(keep)
 	result, err := t.bind(c.Operator)
 	if err != nil {
 		return nil, nil, err

@@ -1,0 +1,327 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/rossby-streams/rossby/processor/internal/disk"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// folder is where a machine has its database.
+type folder struct {
+	fs *vfs.MemFS
+	db *disk.DB
+}
+
+func (f *folder) start(t require.TestingT) {
+	db, err := disk.Open(disk.Config{Dir: "state", Memory: 8 << 20, FS: f.fs})
+	require.NoError(t, err)
+	f.db = db
+}
+
+// open gives a machine's task its share, and says how many entries of the journal it need not read.
+func (f *folder) open(t require.TestingT, m *machine) uint64 {
+	if f == nil {
+		return 0
+	}
+	from, err := m.task.OpenDisk(f.db.Space(m.task.ID()))
+	require.NoError(t, err)
+	return max(from, m.first) - m.first
+}
+
+// losePower starts again with what had been synced, and perhaps some more.
+func (f *folder) losePower(t *rapid.T) {
+	left := f.fs.CrashClone(vfs.CrashCloneCfg{
+		UnsyncedDataPercent: rapid.SampledFrom([]int{0, 50, 100}).Draw(t, "unsynced"), RNG: rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "seed"))),
+	})
+	require.NoError(t, f.db.Close())
+	f.fs = left
+	f.start(t)
+}
+
+func newDiskMachine(t require.TestingT) *machine {
+	m := newMachine()
+	m.shadow = nil
+	m.folder = &folder{fs: vfs.NewCrashableMem()}
+	m.folder.start(t)
+	m.crash(t)
+	return m
+}
+
+// TestStateOnDiskSurvivesAnything is TestStateSurvivesAnything with a store on disk beside those in memory, and with all that can
+// happen to a database: it is closed and opened, it loses what was not synced, it is deleted; commits end at every step.
+func TestStateOnDiskSurvivesAnything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newDiskMachine(t)
+		defer func() { require.NoError(t, m.folder.db.Close()) }()
+		survive(t, m, map[string]func(*rapid.T){
+			"close and crash": func(t *rapid.T) {
+				require.NoError(t, m.folder.db.Close())
+				m.folder.start(t)
+				m.crash(t)
+			},
+			"lose power": func(t *rapid.T) { m.folder.losePower(t); m.crash(t) },
+			"delete the folder": func(t *rapid.T) {
+				require.NoError(t, m.folder.db.Close())
+				m.folder.fs = vfs.NewCrashableMem()
+				m.folder.start(t)
+				m.crash(t)
+			},
+			"crash before the append": func(t *rapid.T) {
+				_, err := m.task.Commit("owner", true)
+				require.NoError(t, err)
+				m.crash(t)
+			},
+			"crash before the store": func(t *rapid.T) { m.append(t); m.crash(t) },
+			"crash after the store": func(t *rapid.T) {
+				c := m.append(t)
+				require.NoError(t, c.Store(m.seq))
+				m.crash(t)
+			},
+			"work while a commit is under way": func(t *rapid.T) {
+				c := m.append(t)
+				k := rapid.SampledFrom(keys).Draw(t, "key")
+				if rapid.Bool().Draw(t, "delete") {
+					m.kv.Delete(k)
+					delete(m.model.kv, k)
+				} else {
+					m.kv.Put(k, "meanwhile")
+					m.model.kv[k] = "meanwhile"
+				}
+				m.check(t)
+				stored := rapid.Bool().Draw(t, "stored")
+				if stored {
+					require.NoError(t, c.Store(m.seq))
+					m.check(t)
+				}
+				if rapid.Bool().Draw(t, "crash") {
+					m.crash(t)
+					return
+				}
+				if !stored {
+					require.NoError(t, c.Store(m.seq))
+				}
+				m.task.Delivered(c.Number)
+			},
+			"forget what is hot": func(t *rapid.T) {
+				for key, e := range m.kv.hot {
+					if !e.dirty && !m.kv.isPending(e) {
+						m.kv.weight -= int(e.size)
+						delete(m.kv.hot, key)
+					}
+				}
+			},
+		})
+	})
+}
+
+// append makes a commit that the journal has and nobody else.
+func (m *machine) append(t require.TestingT) *Commit {
+	c, err := m.task.Commit("owner", true)
+	require.NoError(t, err)
+	m.seq++
+	m.journal[m.seq] = c.Data
+	m.task.Appended(c.Number, m.seq)
+	m.saved = m.model.clone()
+	return c
+}
+
+// TestDiskJournalStaysSmall overwrites some rows of a store many times: sweeps must keep the journal short, and the journal alone must
+// give everything back.
+func TestDiskJournalStaysSmall(t *testing.T) {
+	m := newDiskMachine(t)
+	defer func() { require.NoError(t, m.folder.db.Close()) }()
+	filler := string(make([]byte, 1000))
+	for i := range 300 {
+		k := fmt.Sprintf("still %d", i)
+		m.kv.Put(k, filler)
+		m.model.kv[k] = filler
+	}
+	m.commit(t)
+	most := 0
+	for i := range 5000 {
+		k := fmt.Sprintf("k%d", i%10)
+		m.kv.Put(k, filler)
+		m.model.kv[k] = filler
+		m.commit(t)
+		bytes := 0
+		for _, entry := range m.journal {
+			bytes += len(entry)
+		}
+		most = max(most, bytes)
+	}
+	live := m.kv.liveBytes()
+	require.Less(t, most, 3*live+live/2, "of a state of %d bytes", live)
+	m.folder.fs = vfs.NewCrashableMem()
+	require.NoError(t, m.folder.db.Close())
+	m.folder.start(t)
+	m.crash(t)
+	m.check(t)
+}
+
+// TestDiskResumesWhereItWas counts what a restart reads of the journal, with undelivered outboxes and without.
+func TestDiskResumesWhereItWas(t *testing.T) {
+	f := &folder{fs: vfs.NewCrashableMem()}
+	f.start(t)
+	defer func() { require.NoError(t, f.db.Close()) }()
+	var kv *KeyValue[string]
+	plan := &Plan{App: "app", Name: "sub", Sinks: []Sink{{Topic: stream.Topic[string]{Name: "out"}.Spec()}}, Wire: func(t *Task) {
+		kv = NewOnDisk(t, "op.kv", stream.JSON[string]())
+	}}
+	var journal [][]byte
+	open := func() (task *Task, read int, undelivered []Undelivered) {
+		task = NewTask(plan, 0, 1<<20)
+		from, err := task.OpenDisk(f.db.Space("x"))
+		require.NoError(t, err)
+		for i := max(from, 1); i <= uint64(len(journal)); i++ {
+			require.NoError(t, task.Restore(i, journal[i-1]))
+			read++
+		}
+		require.True(t, task.Confirmed())
+		undelivered, err = task.Restored()
+		require.NoError(t, err)
+		return task, read, undelivered
+	}
+	task, _, _ := open()
+	for i := range 100 {
+		kv.Put(fmt.Sprint("k", i), "v")
+		require.NoError(t, task.Emit(&Emitted{Key: fmt.Sprint(i), Data: []byte("x")}))
+		c, err := task.Commit("o", false)
+		require.NoError(t, err)
+		journal = append(journal, c.Data)
+		task.Appended(c.Number, uint64(len(journal)))
+		if i < 90 {
+			require.NoError(t, c.Store(uint64(len(journal))))
+			task.Delivered(c.Number)
+		}
+	}
+	for range 3 { // the second time the database has all rows, and the outboxes are still to be delivered
+		var read int
+		var undelivered []Undelivered
+		task, read, undelivered = open()
+		require.LessOrEqual(t, read, 11)
+		require.Len(t, undelivered, 10)
+		require.Equal(t, 100, kv.Len())
+		require.EqualValues(t, 100, task.LastCommit())
+	}
+	task.Delivered(100)
+	c, err := task.Commit("o", true)
+	require.NoError(t, err)
+	journal = append(journal, c.Data)
+	require.NoError(t, c.Store(101))
+	_, read, undelivered := open()
+	require.Equal(t, 1, read)
+	require.Empty(t, undelivered)
+
+	// another journal of the same length, a shorter one, and none
+	changed := slices.Clone(journal[100])
+	changed[len(changed)-1] ^= 1
+	for name, other := range map[string][][]byte{
+		"another": append(slices.Clone(journal[:100]), changed), "shorter": journal[:100], "none": nil,
+	} {
+		task := NewTask(plan, 0, 1<<20)
+		from, err := task.OpenDisk(f.db.Space("x"))
+		require.NoError(t, err)
+		require.EqualValues(t, 101, from)
+		for i := from; i <= uint64(len(other)); i++ {
+			require.ErrorIs(t, task.Restore(i, other[i-1]), ErrOtherJournal, name)
+		}
+		require.False(t, task.Confirmed(), name)
+	}
+}
+
+// TestDiskOfOtherStores: a store that moves between memory and disk takes its rows with it, by way of the journal.
+func TestDiskOfOtherStores(t *testing.T) {
+	f := &folder{fs: vfs.NewCrashableMem()}
+	f.start(t)
+	defer func() { require.NoError(t, f.db.Close()) }()
+	var a, b *KeyValue[string]
+	var journal [][]byte
+	open := func(aOnDisk bool) *Task {
+		task := NewTask(&Plan{App: "app", Name: "sub", Wire: func(t *Task) {
+			if aOnDisk {
+				a = NewOnDisk(t, "a", stream.JSON[string]())
+			} else {
+				a = NewKeyValue(t, "a", stream.JSON[string]())
+			}
+			b = NewOnDisk(t, "b", stream.JSON[string]())
+		}}, 0, 1<<20)
+		from, err := task.OpenDisk(f.db.Space("x"))
+		require.NoError(t, err)
+		for i := max(from, 1); i <= uint64(len(journal)); i++ {
+			require.NoError(t, task.Restore(i, journal[i-1]))
+		}
+		_, err = task.Restored()
+		require.NoError(t, err)
+		return task
+	}
+	want := map[string]string{}
+	for i, onDisk := range []bool{true, false, false, true, true} {
+		task := open(onDisk)
+		require.Equal(t, want, maps.Collect(a.All()))
+		require.Equal(t, want, maps.Collect(b.All()))
+		key := fmt.Sprint(i)
+		want[key] = "v"
+		a.Put(key, "v")
+		b.Put(key, "v")
+		c, err := task.Commit("o", true)
+		require.NoError(t, err)
+		journal = append(journal, c.Data)
+		task.Appended(c.Number, uint64(len(journal)))
+		require.NoError(t, c.Store(uint64(len(journal))))
+	}
+}
+
+// TestExpiredRowsLeaveTheDatabase: the journal is not told what stream time has passed, the database must be.
+func TestExpiredRowsLeaveTheDatabase(t *testing.T) {
+	m := newDiskMachine(t)
+	defer func() { require.NoError(t, m.folder.db.Close()) }()
+	rows := func() (n int) {
+		for _, err := range m.folder.db.Space(m.task.ID()).From([]byte("r"), nil) {
+			require.NoError(t, err)
+			n++
+		}
+		return n
+	}
+	for i := range 50 {
+		k := fmt.Sprint("k", i)
+		m.win.Add(k, int64(i), "v")
+		m.exp.Put(k, "v")
+		m.timers.Set(k, int64(i))
+	}
+	m.commit(t)
+	require.Equal(t, 150, rows())
+	require.NoError(t, m.task.Advance(10_000))
+	m.commit(t)
+	require.Zero(t, rows())
+}
+
+// TestHomesAfterARestart: rows in memory come from the database in the order of their keys, and must hold the journal back in the order
+// of their commits.
+func TestHomesAfterARestart(t *testing.T) {
+	m := newDiskMachine(t)
+	defer func() { require.NoError(t, m.folder.db.Close()) }()
+	for i := range 100 {
+		id := timerID{fmt.Sprintf("timer %d", 1000-i), 1}
+		m.walls.Set(id.key, id.at)
+		m.model.walls[id] = true
+		m.commit(t)
+	}
+	require.NoError(t, m.folder.db.Close()) // what has been committed is in files then
+	m.folder.start(t)
+	m.crash(t)
+	m.commit(t)
+	require.NoError(t, m.folder.db.Close())
+	m.folder.fs = vfs.NewCrashableMem()
+	m.folder.start(t)
+	m.crash(t)
+	m.check(t)
+}
