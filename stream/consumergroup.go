@@ -330,6 +330,16 @@ func (k *Consumer[V]) tellAssigned(ctx context.Context) error {
 	err := k.cfg.OnAssigned(ctx, told)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if err != nil { // where to begin may not be known: they wait for another call
+		for _, part := range fresh {
+			if k.parts[part.number] == part {
+				part.told = false
+				k.assigned = append(k.assigned, part)
+			}
+		}
+		k.wake()
+		return err
+	}
 	for i, part := range fresh {
 		if k.parts[part.number] != part {
 			continue // lost meanwhile
@@ -340,7 +350,7 @@ func (k *Consumer[V]) tellAssigned(ctx context.Context) error {
 		k.order = append(k.order, part)
 		close(part.begin)
 	}
-	return err
+	return nil
 }
 
 // Assigned gives the partitions that the consumer reads now, in order. A member

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -150,4 +151,28 @@ func TestMaxInFlight(t *testing.T) {
 		}
 		k.Close()
 	}
+}
+
+// Nothing is read of partitions whose OnAssigned has failed, until it succeeds.
+func TestOnAssignedFails(t *testing.T) {
+	c := newClient(t)
+	createTopic(t, c, numbers.Spec())
+	fill(t, c, 0, 400)
+	broken := errors.New("the results cannot be read")
+	fails := 3
+	k := newConsumer(t, c, numbers, stream.ConsumerConfig{Group: "g", OnAssigned: func(_ context.Context, parts []stream.Assignment) error {
+		if fails--; fails >= 0 {
+			return broken
+		}
+		for i := range parts {
+			parts[i].Next = 51
+		}
+		return nil
+	}})
+	for range 3 {
+		_, err := k.Poll(testContext(t))
+		require.ErrorIs(t, err, broken)
+		require.Empty(t, k.Assigned())
+	}
+	requireAll(t, 200, 200, pollN(t, k, 200))
 }
