@@ -245,8 +245,7 @@ func TestADiskThatFillsUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			mem := vfs.NewMem()
-			var toggle *errorfs.Toggle
-			toggle = &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
+			toggle := &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
 				write := op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncTo || op.Kind == errorfs.OpFileSyncData
 				if write && fails(op) {
 					return fmt.Errorf("%s: %w", op.Path, syscall.ENOSPC)
