@@ -208,6 +208,15 @@ func as[E error](b *bench, err error) {
 	}
 }
 
+// yearOf is a topic's Time whose values are years.
+func yearOf(v string) time.Time {
+	year, err := strconv.Atoi(v)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Date(year, time.June, 1, 0, 0, 0, 0, time.UTC)
+}
+
 func logCases() []promise {
 	type record = stream.ProducerRecord[string]
 	one := stream.Topic[string]{}
@@ -300,6 +309,50 @@ func logCases() []promise {
 			p := b.producer()
 			b.must(p.Close(b.ctx))
 			b.equal("closed", errors.Is(p.Send(b.ctx, record{Key: "k"}), stream.ErrClosed), true)
+		}},
+		{"keys in headers come back as they were", stream.Topic[string]{Partitions: 2, KeyIn: stream.Header}, func(b *bench) {
+			b.send(numbered(100, 7)...)
+			records := b.read(b.join(stream.ConsumerConfig{}), 100)
+			b.inOrder(records)
+			for _, r := range records {
+				b.equal("partition of "+r.Key, r.Partition, stream.Partition(r.Key, 2))
+				b.equal("headers", len(r.Headers), 0)
+			}
+		}},
+		{"a key that is too long is refused", one, func(b *bench) {
+			as[*stream.KeyError](b, b.producer().Send(b.ctx, record{Key: strings.Repeat("k", 10<<10)}))
+			b.equal("records", b.offsets()[0].Records, 0)
+		}},
+		{"the topic's Time gives the event time", stream.Topic[string]{Time: yearOf}, func(b *bench) {
+			b.send(record{Key: "k", Value: "1969"})
+			r := b.read(b.join(stream.ConsumerConfig{}), 1)[0]
+			b.equal("year", r.Time.Year(), 1969)
+			b.equal("headers", len(r.Headers), 0)
+		}},
+		{"an event time beats the topic's Time", stream.Topic[string]{Time: yearOf}, func(b *bench) {
+			b.send(record{Key: "k", Value: "1969", Time: yearOf("1815")})
+			b.equal("year", b.read(b.join(stream.ConsumerConfig{}), 1)[0].Time.Year(), 1815)
+		}},
+		{"data that cannot be decoded are told and passed", one, func(b *bench) {
+			json := b.topic.Codec
+			b.topic.Codec = stream.String()
+			b.send(record{Key: "k", Value: "{"}, record{Key: "k", Value: `"fine"`})
+			b.topic.Codec = json
+			records := b.read(b.join(stream.ConsumerConfig{}), 2)
+			b.equal("first fails", records[0].Err != nil, true)
+			b.equal("its data", string(records[0].Data), "{")
+			b.equal("second", records[1].Value, "fine")
+		}},
+		{"ids count in each partition by themselves", stream.Topic[string]{Partitions: 8}, func(b *bench) {
+			parts := make(map[int]bool)
+			var records []record
+			for _, r := range numbered(64, 64) {
+				r.ID = "same"
+				parts[stream.Partition(r.Key, 8)] = true
+				records = append(records, r)
+			}
+			b.send(records...)
+			b.read(b.join(stream.ConsumerConfig{}), len(parts))
 		}},
 		{"creating again changes nothing, or fails", four, func(b *bench) {
 			b.send(numbered(10, 10)...)

@@ -1,6 +1,7 @@
 package streamtest
 
 import (
+	"context"
 	"errors"
 
 	"github.com/rossby-streams/rossby/stream"
@@ -129,6 +130,57 @@ func groupCases() []promise {
 			m.Close()
 			_, err := m.Poll(b.ctx)
 			b.equal("closed", errors.Is(err, stream.ErrClosed), true)
+		}},
+		{"Poll waits until its context ends", one, func(b *bench) {
+			m := b.join(stream.ConsumerConfig{})
+			b.equal("records", len(b.glance(m)), 0)
+			b.send(numbered(1, 1)...)
+			b.read(m, 1)
+		}},
+		{"one Poll is of one partition and without a hole", four, func(b *bench) {
+			b.send(numbered(3000, 40)...)
+			m := b.join(stream.ConsumerConfig{})
+			next := make(map[int]uint64)
+			for n := 0; n < 3000; {
+				records, err := m.Poll(b.ctx)
+				b.must(err)
+				for _, r := range records {
+					b.equal("partition", r.Partition, records[0].Partition)
+					b.equal("offset", r.Offset, next[r.Partition]+1)
+					next[r.Partition] = r.Offset
+				}
+				n += len(records)
+			}
+		}},
+		{"a member that leaves without a commit leaves its records", stream.Topic[string]{Partitions: 2}, func(b *bench) {
+			b.send(numbered(100, 10)...)
+			first := b.join(stream.ConsumerConfig{})
+			b.read(first, 100)
+			second := b.join(stream.ConsumerConfig{})
+			first.Close()
+			b.inOrder(b.gather([]Member{second}, 100))
+		}},
+		{"OnAssigned says where to begin and may change it", one, func(b *bench) {
+			b.send(numbered(30, 3)...)
+			m := b.join(stream.ConsumerConfig{OnAssigned: func(_ context.Context, parts []stream.Assignment) error {
+				b.equal("assigned", parts, []stream.Assignment{{Partition: 0, Next: 1}})
+				parts[0].Next = 21
+				return nil
+			}})
+			b.equal("first", b.read(m, 10)[0].Offset, 21)
+		}},
+		{"OnRevoked is called before others read, and may commit", four, func(b *bench) {
+			var first Member
+			var revoked int
+			first = b.join(stream.ConsumerConfig{OnRevoked: func(ctx context.Context, parts []int) error {
+				revoked += len(parts)
+				return first.Commit(ctx)
+			}})
+			b.send(numbered(200, 40)...)
+			b.read(first, 200)
+			second := b.join(stream.ConsumerConfig{})
+			b.settle([]Member{first, second}, 2, 2)
+			b.equal("revoked", revoked, 2)
 		}},
 		{"a bad group name is told", one, func(b *bench) {
 			_, err := b.target.Consumer(b.ctx, b.topic, stream.ConsumerConfig{Group: "a.b"})
