@@ -78,15 +78,15 @@ func sendNumbers(ctx context.Context, c *stream.Client, topic stream.Topic[strin
 	if err != nil {
 		return err
 	}
+	pace := time.NewTicker(400 * time.Millisecond) // so that sending is as long as the disturbances
+	defer pace.Stop()
 	for i := range chaosRecords {
 		v := strconv.Itoa(i)
 		if err := p.Send(ctx, stream.ProducerRecord[string]{Key: strconv.Itoa(i % chaosKeys), Value: v, ID: v}); err != nil {
 			return err
 		}
 		if i%1000 == 999 {
-			if err := p.Flush(ctx); err != nil {
-				return err
-			}
+			<-pace.C
 		}
 	}
 	return p.Close(ctx)
