@@ -186,7 +186,8 @@ type chunk[V any] struct {
 	bytes   int
 }
 
-func (cfg ConsumerConfig) check() error {
+// Validate checks everything that can be checked without a server.
+func (cfg ConsumerConfig) Validate() error {
 	switch {
 	case cfg.Start < Earliest || cfg.Start > AtOffset:
 		return fmt.Errorf("stream: ConsumerConfig.Start is %d, not Earliest, Latest, AtTime or AtOffset", cfg.Start)
@@ -208,7 +209,7 @@ func (cfg ConsumerConfig) check() error {
 // begins to read ahead. ctx bounds the opening; Close ends the Consumer.
 func NewConsumer[V any](ctx context.Context, c *Client, topic Topic[V], cfg ConsumerConfig) (*Consumer[V], error) {
 	spec := topic.Spec()
-	if err := errors.Join(spec.Validate(), cfg.check()); err != nil {
+	if err := errors.Join(spec.Validate(), cfg.Validate()); err != nil {
 		return nil, err
 	}
 	if cfg.MaxInFlight == 0 {

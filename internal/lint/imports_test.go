@@ -33,7 +33,7 @@ const (
 )
 
 // public are the packages that users import.
-var public = []string{"stream", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/notify/receivers", "alerting/notify/silencebucket", "alerting/notify/notifyfile", "alerting/cases", "alerting/alertingtest", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
+var public = []string{"stream", "stream/streamtest", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/notify/receivers", "alerting/notify/silencebucket", "alerting/notify/notifyfile", "alerting/cases", "alerting/alertingtest", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
 
 // importTable says who may import whom: arrows point down. The first area that holds a folder counts.
 var importTable = []area{
