@@ -1,0 +1,112 @@
+package processor_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/internal/benchtable"
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+const (
+	latencyRate    = 5_000 // records per second
+	latencyRecords = 10 * latencyRate
+	latencyBurst   = 5 // records that are sent at a time
+	latencyWarm    = latencyRate
+)
+
+var sent = stream.Topic[int64]{Name: "sent", Partitions: benchPartitions}
+
+// latencies is how long records were under way, in order.
+type latencies []time.Duration
+
+func (l latencies) at(q float64) time.Duration { return l[int(q*float64(len(l)-1))] }
+
+// BenchmarkLatency sends 5,000 records per second and measures the time from the call of Send to the arrival of what an app has made
+// of each, exactly-once, with a state; next to the same records read directly, without an app.
+func BenchmarkLatency(b *testing.B) {
+	nc := embeddedtest.Connect(b)
+	client, err := stream.NewClient(nc, stream.Config{})
+	require.NoError(b, err)
+	require.NoError(b, client.CreateTopic(b.Context(), sent.Spec()))
+	builder := processor.NewBuilder("latency")
+	latestSent := stream.Topic[int64]{Name: "latest-sent", Partitions: benchPartitions}
+	latest := processor.Reduction[int64]{Name: "latest", Add: func(_, sent int64) int64 { return sent }}
+	processor.Reduce(processor.From(builder, sent), latest).To(latestSent)
+	topology, err := builder.Build()
+	require.NoError(b, err)
+	require.NoError(b, client.CreateTopic(b.Context(), latestSent.Spec()))
+	ctx, stop := context.WithCancel(b.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() {
+		if err := processor.NewApp(client, topology, processor.Config{}).Run(ctx); err != nil {
+			b.Errorf("run: %v", err)
+		}
+	})
+	var ours, direct latencies
+	for b.Loop() {
+		ours = append(ours, underWay(b, client, latestSent)...)
+		direct = append(direct, underWay(b, client, sent)...)
+	}
+	slices.Sort(ours)
+	slices.Sort(direct)
+	for _, q := range []float64{0.5, 0.99, 0.999} {
+		name := "p" + strconv.FormatFloat(q*100, 'f', -1, 64)
+		b.ReportMetric(float64(ours.at(q).Microseconds()), name+"-us")
+		b.ReportMetric(float64(direct.at(q).Microseconds()), "direct-"+name+"-us")
+		row := fmt.Sprintf("latency at 5,000 records/s through an app, exactly-once, against none, %s", name)
+		require.NoError(b, benchtable.Record(row, 1/ours.at(q).Seconds(), 1/direct.at(q).Seconds(), "1/s"))
+	}
+	b.Logf("through an app: p50 %v, p99 %v, p99.9 %v, max %v; without: p50 %v, p99 %v, p99.9 %v, max %v",
+		ours.at(0.5), ours.at(0.99), ours.at(0.999), ours.at(1), direct.at(0.5), direct.at(0.99), direct.at(0.999), direct.at(1))
+}
+
+// underWay sends the records at their rate, and returns how long after it each was read from a topic, but for the first second.
+func underWay(b *testing.B, client *stream.Client, from stream.Topic[int64]) latencies {
+	var mu sync.Mutex
+	took := make(latencies, 0, latencyRecords)
+	done := make(chan struct{})
+	for p := range benchPartitions {
+		end, err := client.Offsets(b.Context(), from.Spec())
+		require.NoError(b, err)
+		reader, err := client.OpenReader(b.Context(), from.Spec(), p, stream.ReaderConfig{
+			From: end[p].Next,
+			Deliver: func(m stream.Message) {
+				at, err := strconv.ParseInt(string(m.Data), 10, 64)
+				now := time.Now().UnixNano()
+				mu.Lock()
+				defer mu.Unlock()
+				if took = append(took, time.Duration(now-at)); err != nil || len(took) == latencyRecords {
+					close(done)
+				}
+			},
+			Failed: func(err error) { b.Errorf("read: %v", err) },
+		})
+		require.NoError(b, err)
+		defer reader.Close()
+	}
+	producer, err := stream.NewProducer(client, sent, stream.ProducerConfig{})
+	require.NoError(b, err)
+	tick := time.NewTicker(time.Second * latencyBurst / latencyRate)
+	defer tick.Stop()
+	for i := range latencyRecords {
+		if i%latencyBurst == 0 {
+			<-tick.C
+		}
+		require.NoError(b, producer.Send(b.Context(), stream.ProducerRecord[int64]{Key: "key-" + strconv.Itoa(i%500), Value: time.Now().UnixNano()}))
+	}
+	require.NoError(b, producer.Close(b.Context()))
+	<-done
+	return took[latencyWarm:]
+}
