@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == childArg {
 		os.Exit(runChild(os.Args[2]))
 	}
+	if spec := os.Getenv(chaosEnv); spec != "" {
+		os.Exit(runChaosInstance(spec))
+	}
 	if err := propertytest.Cases(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

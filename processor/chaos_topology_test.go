@@ -1,0 +1,125 @@
+package processor_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// What the instances of the chaos test run: words of lines, counted in windows behind a repartition, told with each change and once
+// more when the window has closed; and a copy of the lines, whose order per key shows whether anything was reordered on its way.
+var (
+	chaosLines  = stream.Topic[line]{Name: "chaos-lines", Partitions: 6, Time: func(l line) time.Time { return l.At }}
+	chaosCopies = stream.Topic[string]{Name: "chaos-copies", Partitions: 6}
+	chaosCounts = stream.Topic[windowCount]{Name: "chaos-counts", Partitions: 6}
+	chaosTotals = stream.Topic[windowCount]{Name: "chaos-totals", Partitions: 6}
+)
+
+const (
+	chaosWindow = 10 * time.Minute // of event time: a line is a second
+	chaosGrace  = 10_000 * time.Hour
+)
+
+// windowCount is a count with the start of its window.
+type windowCount struct {
+	Start time.Time
+	N     int64
+}
+
+func chaosTopology() (*processor.Topology, error) {
+	b := processor.NewBuilder("chaos")
+	in := processor.From(b, chaosLines)
+	text := processor.Map(in, func(l line) string { return l.Text })
+	text.To(chaosCopies)
+	word := processor.KeyBy(processor.FlatMap(text, strings.Fields), "by-word", func(w string) string { return w })
+	counting := processor.Counting{Name: "counts", Windows: processor.Tumbling(chaosWindow), Grace: chaosGrace}
+	withStart := func(r processor.Record[int64]) windowCount { return windowCount{r.Window.Start, r.Value} }
+	processor.MapRecord(processor.Count(word, counting), withStart).To(chaosCounts)
+	counting.Name, counting.Emit = "totals", processor.OnClose
+	processor.MapRecord(processor.Count(word, counting), withStart).To(chaosTotals)
+	return b.Build()
+}
+
+// chaosEnv makes the test binary an instance of the app, a process that can be killed and stopped. Its value is a chaosInstance.
+const chaosEnv = "ROSSBY_TEST_INSTANCE"
+
+type chaosInstance struct {
+	URLs    []string
+	Session time.Duration
+	Standby bool
+}
+
+// runChaosInstance works until it is asked to stop.
+func runChaosInstance(text string) int {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(4) // the test has died
+	}()
+	var i chaosInstance
+	err := json.Unmarshal([]byte(text), &i)
+	if err == nil {
+		err = i.run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "FAILED:", err)
+		return 1
+	}
+	return 0
+}
+
+func (i chaosInstance) run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	client, closeClient, err := i.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeClient()
+	topology, err := chaosTopology()
+	if err != nil {
+		return err
+	}
+	core := zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.Lock(os.Stderr), zap.DebugLevel)
+	return processor.NewApp(client, topology, processor.Config{Logger: zap.New(core), SessionTimeout: i.Session, Standby: i.Standby}).Run(ctx)
+}
+
+// connect tries until there is a server, or ctx ends.
+func (i chaosInstance) connect(ctx context.Context) (client *stream.Client, end func(), err error) {
+	for {
+		nc, err := nats.Connect(strings.Join(i.URLs, ","), chaosConnection()...)
+		if err == nil {
+			client, err = stream.NewClient(nc, stream.Config{Replicas: 3})
+			if err == nil {
+				return client, nc.Close, nil
+			}
+			nc.Close()
+		}
+		fmt.Fprintln(os.Stderr, "connect:", err)
+		select {
+		case <-ctx.Done():
+			return nil, nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// chaosConnection keeps to the proxies that it is given, and notices soon that nobody answers.
+func chaosConnection() []nats.Option {
+	return []nats.Option{
+		nats.IgnoreDiscoveredServers(), nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond),
+		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2 * time.Second),
+	}
+}
