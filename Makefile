@@ -9,7 +9,7 @@ export BENCH_JSON
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help test bench lint
+.PHONY: help test bench chaos lint
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ test: ## Run all tests with the race detector.
 # Each benchmark measures ours and a reference in one run. Packages go one at a time, so that they do not disturb each other.
 bench: ## Run the benchmarks; BENCH=regexp picks some, BENCH_JSON=file also writes the table of ratios.
 	go test -p 1 -run '^$$' -bench '$(BENCH)' ./...
+
+# The short form of it is among the tests.
+chaos: ## Run an app of three processes on three servers through a million records and minutes of faults.
+	ROSSBY_CHAOS=long go test -v -count=1 -timeout 60m -run '^TestChaosInstances$$' ./processor
 
 lint: ## Check format, vet, staticcheck, errorlint and the house rules of internal/lint.
 	@.ci/run lint

@@ -44,7 +44,7 @@ func chaosTopology() (*processor.Topology, error) {
 	in := processor.From(b, chaosLines)
 	text := processor.Map(in, func(l line) string { return l.Text })
 	text.To(chaosCopies)
-	word := processor.KeyBy(processor.FlatMap(text, strings.Fields), "by-word", func(w string) string { return w })
+	word := processor.KeyBy(processor.FlatMap(text, chaosWords), "by-word", func(w string) string { return w })
 	counting := processor.Counting{Name: "counts", Windows: processor.Tumbling(chaosWindow), Grace: chaosGrace}
 	withStart := func(r processor.Record[int64]) windowCount { return windowCount{r.Window.Start, r.Value} }
 	processor.MapRecord(processor.Count(word, counting), withStart).To(chaosCounts)
@@ -52,6 +52,9 @@ func chaosTopology() (*processor.Topology, error) {
 	processor.MapRecord(processor.Count(word, counting), withStart).To(chaosTotals)
 	return b.Build()
 }
+
+// chaosWords leaves out the number that a line begins with.
+func chaosWords(text string) []string { return strings.Fields(text)[1:] }
 
 // chaosEnv makes the test binary an instance of the app, a process that can be killed and stopped. Its value is a chaosInstance.
 const chaosEnv = "ROSSBY_TEST_INSTANCE"

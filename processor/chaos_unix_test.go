@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -285,7 +284,7 @@ func (x *chaosRun) check() {
 	copies := 0
 	for i := range x.plan.lines {
 		l := chaosLine(i).Value
-		for _, w := range strings.Fields(l.Text) {
+		for _, w := range chaosWords(l.Text) {
 			want[cell{w, l.At.Truncate(chaosWindow).UnixNano()}]++
 		}
 	}
