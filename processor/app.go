@@ -29,6 +29,8 @@ type Config struct {
 	// Standby makes a second instance follow each task, so that it goes on at once when the first one dies, however large its state. It
 	// costs the memory of another copy. It must be the same for all instances of the app.
 	Standby bool
+	// Guarantee is what becomes of results when an instance dies. The default is ExactlyOnce. It may be changed from one run to the next.
+	Guarantee Guarantee
 	// StopTimeout is how long Run may take to return once it has been asked to stop: for the calls of user functions that are
 	// under way, and then for the last commit. 0: 10 s.
 	StopTimeout time.Duration

@@ -54,15 +54,25 @@ func (t *Task) Commit(owner string, force bool) (*Commit, error) {
 		return nil, t.err
 	}
 	messages := t.outbox.messages
-	dst = t.appendOutbox(dst, messages)
+	kept := messages
+	if t.attempt != "" {
+		kept = nil // they are out when the commit is stored
+	}
+	dst = t.appendOutbox(dst, kept)
 	t.outbox.reset()
 	t.changed = false
 	t.journal.add(number, len(dst))
 	t.journal.recorded = t.journal.delivered
-	if len(messages) > 0 {
+	if len(kept) > 0 {
 		t.journal.withOutbox = number
 	}
-	return &Commit{Number: number, Data: dst, Outbox: outgoing(t.plan, t.ID(), number, messages), Positions: positions}, nil
+	c := &Commit{Number: number, Data: dst, Positions: positions}
+	if t.attempt == "" {
+		c.Outbox = outgoing(t.plan, t.ID(), number, messages)
+	} else {
+		c.Outbox = t.unnamed(number, messages)
+	}
+	return c, nil
 }
 
 func (t *Task) appendStores(dst []byte, number uint64) []byte {
