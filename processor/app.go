@@ -44,6 +44,7 @@ type App struct {
 	owner    string
 	globals  map[string]any // by topic; set by Run
 	running  sync.Map       // every *runner that has not ended
+	state    *evolution     // set by Run
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.
@@ -60,7 +61,8 @@ func NewApp(client *stream.Client, t *Topology, cfg Config) *App {
 // Run creates the topics that are missing and joins the other instances of the app. It restores the tasks that fall to it, and
 // processes records until ctx ends; then it commits, delivers, leaves and returns nil. It returns an error when a record fails
 // under the policy Stop, when somebody takes tasks over who has not joined (stream.ErrFenced), when a topic differs from its declaration
-// or vanishes, or when retention has overtaken a position. A user function that does not return in time after ctx has ended is a
+// or vanishes, when retention has overtaken a position, or when the topology
+// cannot go on with the state that an earlier one has left (*EvolutionError). A user function that does not return in time after ctx has ended is a
 // *BlockedError: Run returns without it, and its goroutine ends when it does. Whatever ends it, a new Run goes on where the last
 // commit was, as if nothing had happened.
 func (a *App) Run(ctx context.Context) error {
@@ -125,7 +127,14 @@ func (a *App) drain(ctx, commits context.Context, cancel context.CancelCauseFunc
 
 // prepare makes the topics and fills the global tables.
 func (a *App) prepare(ctx context.Context) (*globals, error) {
+	var err error
+	if a.state, err = a.evolve(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.createTopics(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.state.enrol(ctx); err != nil {
 		return nil, err
 	}
 	return a.openGlobals(ctx)

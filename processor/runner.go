@@ -76,6 +76,9 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 	journal, err := r.follow(ctx)
 	var c *committer
 	if err == nil && ctx.Err() == nil {
+		err = r.app.state.activate(ctx)
+	}
+	if err == nil && ctx.Err() == nil {
 		c, err = r.takeOver(ctx, journal)
 	}
 	if ctx.Err() != nil && c == nil {

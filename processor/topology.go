@@ -27,6 +27,7 @@ type subTopology struct {
 	partitions int
 	vertices   []*vertex
 	sources    []*vertex
+	stores     []storeShape // in the order in which they are made, timers too
 	plan       *engine.Plan
 	topology   *Topology
 	letters    int // rank of the dead letter topic among the sinks
@@ -199,7 +200,7 @@ func (b *Builder) probe(t *Topology, sub *subTopology) {
 	plan.Wire = func(task *engine.Task) {
 		sub.wire(&wiring{task: task, sub: sub, made: make(map[*vertex]any), probe: p})
 	}
-	engine.NewTask(&plan, 0, 1<<20)
+	sub.noteState(engine.NewTask(&plan, 0, 1<<20))
 }
 
 // probe collects what operators declare while Build wires a topology for nothing but that.
