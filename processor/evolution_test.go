@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rossby-streams/rossby/join"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -48,13 +47,6 @@ func windowed(name string) func(*processor.Context[int]) {
 func counting(windows processor.Windows) func(*processor.Builder) {
 	return func(b *processor.Builder) {
 		processor.Count(processor.From(b, bought), processor.Counting{Name: "count", Windows: windows}).To(results)
-	}
-}
-
-func joined(within time.Duration) func(*processor.Builder) {
-	return func(b *processor.Builder) {
-		left, right := processor.From(b, bought), processor.From(b, paid)
-		join.Inner(left, right, join.Window{Name: "paid", Within: within}, func(int, int) int64 { return 1 }).To(results)
 	}
 }
 
@@ -112,7 +104,6 @@ func TestTopologyEvolves(t *testing.T) {
 		"windows of another size":     {counting(processor.Tumbling(time.Minute)), counting(processor.Tumbling(time.Hour)), "tumbling windows of 1m0s"},
 		"windows of another kind":     {counting(processor.Tumbling(time.Minute)), counting(processor.Session(time.Minute)), "it had state in count.windows"},
 		"windows for none":            {counting(processor.Windows{}), counting(processor.Tumbling(time.Minute)), "count.aggregates"},
-		"a join with another window":  {joined(time.Minute), joined(time.Hour), "from 1m0s before to 1m0s after"},
 		"partitions of an input":      {source(bought), source(wide), "declare 2 partitions again"},
 		"partitions of a repartition": {byKey(2), byKey(4), "it had 2 partitions"},
 	} {
