@@ -49,6 +49,7 @@ func collectJoin[L, R, V any](left processor.Upstream[L], right processor.Upstre
 		return Result[L, R, V]{}
 	}
 	out := processor.Process(both(left, right), w.Name, func(c *processor.Context[outcome[L, R, V]]) processor.Handler[side[L, R]] {
+		c.StateDependsOn(b.describe(verb.name, w.Emit))
 		j := collect[L, R, V]{
 			c: c, b: b, joiner: verb.joiner, emit: w.Emit,
 			left:  processor.WindowStore[row[L]](c, "left", b.retention()),

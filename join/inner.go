@@ -25,6 +25,7 @@ func Inner[L, R, V any](left processor.Upstream[L], right processor.Upstream[R],
 		report(left, right, "Inner %s: a pair is emitted as soon as both are there, so leave Emit at zero", w.Name)
 	}
 	out := processor.Process(both(left, right), w.Name, func(c *processor.Context[outcome[L, R, V]]) processor.Handler[side[L, R]] {
+		c.StateDependsOn(b.describe("Inner", OnUpdate))
 		j := inner[L, R, V]{
 			c: c, b: b, joiner: joiner,
 			left:  processor.WindowStore[row[L]](c, "left", b.retention()),

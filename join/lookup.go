@@ -2,6 +2,7 @@ package join
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/rossby-streams/rossby/processor"
@@ -63,6 +64,7 @@ func lookUp[L, R, V any](left processor.Upstream[L], right processor.Table[R], l
 		report(left, updates, "Table %s: a Grace of %v needs a History of as much at least, got %v: a record that has waited must still find its row", l.Name, l.Grace, l.History)
 	}
 	return processor.Process(both(left, updates), l.Name, func(c *processor.Context[V]) processor.Handler[side[L, *R]] {
+		c.StateDependsOn(fmt.Sprintf("history %v, grace %v", l.History, l.Grace))
 		j := lookup[L, R, V]{c: c, grace: l.Grace, match: match}
 		if l.History == 0 {
 			j.rows = rowsNow[R]{processor.KeyValueStore[*R](c, "rows")}

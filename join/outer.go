@@ -54,6 +54,7 @@ func outerJoin[L, R, V any](left processor.Upstream[L], right processor.Upstream
 		report(left, right, "%s %s: the joiner is nil", verb.name, w.Name)
 	}
 	out := processor.Process(both(left, right), w.Name, func(c *processor.Context[outcome[L, R, V]]) processor.Handler[side[L, R]] {
+		c.StateDependsOn(b.describe(verb.name, w.Emit))
 		j := outer[L, R, V]{
 			c: c, b: b, outerVerb: verb, emit: w.Emit,
 			left:  processor.WindowStore[row[L]](c, "left", b.retention()),

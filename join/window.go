@@ -1,6 +1,7 @@
 package join
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -80,6 +81,15 @@ func check[L, R any](left processor.Upstream[L], right processor.Upstream[R], w 
 		report(left, right, "%s %s: the grace must be zero or more, got %v", verb, w.Name, b.grace)
 	}
 	return b, true
+}
+
+// describe says what the rows and timers of a join mean: they are of no use to one that says another thing.
+func (b bounds) describe(verb string, emit Emit) string {
+	when := "on close"
+	if emit == OnUpdate {
+		when = "on update"
+	}
+	return fmt.Sprintf("%s, from %v before to %v after, grace %v, emitted %s", verb, b.before, b.after, b.grace, when)
 }
 
 // openLeft and openRight are how far stream time may pass a left or right row without closing its window. A window that ends

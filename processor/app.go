@@ -30,6 +30,8 @@ type Config struct {
 	// Standby makes a second instance follow each task, so that it goes on at once when the first one dies, however large its state. It
 	// costs the memory of another copy. It must be the same for all instances of the app.
 	Standby bool
+	// Guarantee is what becomes of results when an instance dies. The default is ExactlyOnce. It may be changed from one run to the next.
+	Guarantee Guarantee
 	// StopTimeout is how long Run may take to return once it has been asked to stop: for the calls of user functions that are
 	// under way, and then for the last commit. 0: 10 s.
 	StopTimeout time.Duration
@@ -49,6 +51,7 @@ type App struct {
 	globals  map[string]any // by topic; set by Run
 	running  sync.Map       // every *runner that has not ended
 	state    *disk.DB       // nil: no store is on disk; set by Run
+	evolved  *evolution     // set by Run
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.
@@ -65,7 +68,8 @@ func NewApp(client *stream.Client, t *Topology, cfg Config) *App {
 // Run creates the topics that are missing and joins the other instances of the app. It restores the tasks that fall to it, and
 // processes records until ctx ends; then it commits, delivers, leaves and returns nil. It returns an error when a record fails
 // under the policy Stop, when somebody takes tasks over who has not joined (stream.ErrFenced), when a topic differs from its declaration
-// or vanishes, or when retention has overtaken a position. A user function that does not return in time after ctx has ended is a
+// or vanishes, when retention has overtaken a position, or when the topology
+// cannot go on with the state that an earlier one has left (*EvolutionError). A user function that does not return in time after ctx has ended is a
 // *BlockedError: Run returns without it, and its goroutine ends when it does. Whatever ends it, a new Run goes on where the last
 // commit was, as if nothing had happened.
 func (a *App) Run(ctx context.Context) (err error) {
@@ -134,7 +138,14 @@ func (a *App) drain(ctx, commits context.Context, cancel context.CancelCauseFunc
 
 // prepare makes the topics and fills the global tables.
 func (a *App) prepare(ctx context.Context) (*globals, error) {
+	var err error
+	if a.evolved, err = a.evolve(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.createTopics(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.evolved.enrol(ctx); err != nil {
 		return nil, err
 	}
 	return a.openGlobals(ctx)

@@ -140,6 +140,7 @@ type vertex struct {
 	at      string // file and line of the call
 	parents []*vertex
 	stores  []string
+	depends string    // what StateDependsOn has said
 	globals []*vertex // the global tables that it looks up
 
 	composed  bool    // made by a package that builds on this one, on behalf of one call

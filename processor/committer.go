@@ -30,6 +30,7 @@ type committer struct {
 	journal   *stream.Journal
 	group     string
 	partition int
+	guarantee Guarantee
 	inputs    []engine.Input
 	internal  map[string]bool // the repartition topics among the sinks
 	external  map[string]*deliverer
@@ -73,15 +74,16 @@ func (c *committer) serve(ctx context.Context, jobs <-chan job, results chan<- r
 
 // commit appends, delivers, and lets the rest of the world follow.
 func (c *committer) commit(ctx context.Context, j job) result {
-	entry, err := c.journal.Append(ctx, j.commit.Data)
-	if err != nil {
-		return result{err: fmt.Errorf("commit %d: %w", j.commit.Number, err)}
+	steps := [2]func(context.Context, *engine.Commit) error{c.append, c.deliverCommit}
+	if c.guarantee == AtLeastOnce {
+		steps = [2]func(context.Context, *engine.Commit) error{c.deliverCommit, c.append}
 	}
-	c.heard = time.Now()
-	if err := c.deliver(ctx, j.commit.Outbox); err != nil {
-		return result{err: fmt.Errorf("deliver the records of commit %d: %w", j.commit.Number, err)}
+	for _, step := range steps {
+		if err := step(ctx, j.commit); err != nil {
+			return result{err: err}
+		}
 	}
-	if err := j.commit.Store(entry.Seq); err != nil {
+	if err := j.commit.Store(c.journal.Head()); err != nil {
 		return result{err: err}
 	}
 	c.positions, c.behind = j.commit.Positions, true
@@ -90,7 +92,22 @@ func (c *committer) commit(ctx context.Context, j job) result {
 			c.log.Warn("the journal could not be trimmed; it is tried again later", zap.Error(err))
 		}
 	}
-	return result{number: j.commit.Number, seq: entry.Seq}
+	return result{number: j.commit.Number, seq: c.journal.Head()}
+}
+
+func (c *committer) append(ctx context.Context, commit *engine.Commit) error {
+	if _, err := c.journal.Append(ctx, commit.Data); err != nil {
+		return fmt.Errorf("commit %d: %w", commit.Number, err)
+	}
+	c.heard = time.Now()
+	return nil
+}
+
+func (c *committer) deliverCommit(ctx context.Context, commit *engine.Commit) error {
+	if err := c.deliver(ctx, commit.Outbox); err != nil {
+		return fmt.Errorf("deliver the records of commit %d: %w", commit.Number, err)
+	}
+	return nil
 }
 
 // deliver publishes an outbox, and hands over what is for no topic.

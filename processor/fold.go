@@ -39,6 +39,7 @@ func fold[V, A any](in Upstream[V], f folding[V, A]) Aggregated[V, A] {
 	}
 	f.check(in)
 	updates := Process(in, f.name, func(c *Context[update[V, A]]) Handler[V] {
+		c.StateDependsOn(f.dependence())
 		switch f.windows.kind {
 		case noWindows:
 			return unwindowed[V, A]{f, c, KeyValueStore[aggregate[A]](c, "aggregates", f.keep)}.handler()

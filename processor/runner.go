@@ -2,9 +2,10 @@ package processor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,9 @@ type runner struct {
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
 	task := engine.NewTask(sub.plan, partition, int(a.client.MaxPayload()))
+	if a.cfg.Guarantee == AtLeastOnce {
+		task.AtLeastOnce(rand.Text())
+	}
 	return &runner{
 		app: a, sub: sub, task: task,
 		log:     a.cfg.Logger.With(zap.String("task", a.topology.app+"/"+task.ID())),
@@ -71,6 +75,9 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 	}()
 	journal, err := r.follow(ctx)
 	var c *committer
+	if err == nil && ctx.Err() == nil {
+		err = r.app.evolved.activate(ctx)
+	}
 	if err == nil && ctx.Err() == nil {
 		c, err = r.takeOver(ctx, journal)
 	}
@@ -118,7 +125,7 @@ func (r *runner) attach(ctx context.Context) {
 	r.task.Attach(engine.World{
 		Now: time.Now,
 		Pause: func(f engine.Failure, d time.Duration) bool {
-			d -= rand.N(d/2 + 1)
+			d -= mathrand.N(d/2 + 1)
 			r.log.Warn("an attempt has failed; there is another one", append(failureFields(f), zap.Duration("pause", d))...)
 			timer := time.NewTimer(d)
 			defer timer.Stop()

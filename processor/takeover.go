@@ -118,7 +118,7 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 
 func (r *runner) newCommitter(journal *stream.Journal) *committer {
 	c := &committer{
-		client: r.app.client, journal: journal, group: r.app.topology.app, partition: r.task.Partition(),
+		client: r.app.client, journal: journal, group: r.app.topology.app, partition: r.task.Partition(), guarantee: r.app.cfg.Guarantee,
 		inputs: r.sub.plan.Inputs, internal: make(map[string]bool), external: make(map[string]*deliverer), log: r.log,
 	}
 	for _, sink := range r.sub.plan.Sinks {

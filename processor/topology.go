@@ -28,6 +28,7 @@ type subTopology struct {
 	partitions int
 	vertices   []*vertex
 	sources    []*vertex
+	stores     []storeShape // in the order in which they are made, timers too
 	plan       *engine.Plan
 	topology   *Topology
 	onDisk     bool // it has a store on disk
@@ -201,7 +202,7 @@ func (b *Builder) probe(t *Topology, sub *subTopology) {
 	plan.Wire = func(task *engine.Task) {
 		sub.wire(&wiring{task: task, sub: sub, made: make(map[*vertex]any), probe: p})
 	}
-	engine.NewTask(&plan, 0, 1<<20)
+	sub.noteState(engine.NewTask(&plan, 0, 1<<20))
 }
 
 // probe collects what operators declare while Build wires a topology for nothing but that.

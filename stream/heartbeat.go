@@ -84,7 +84,7 @@ func (m *Membership) beat(ctx context.Context) error {
 func (m *Membership) show(ctx context.Context, seq uint64) error {
 	sent := time.Now()
 	m.mu.Lock()
-	e := memberEntry{Nonce: m.nonce, Static: m.cfg.Member != "", Session: m.cfg.SessionTimeout, Ready: m.warm()}
+	e := memberEntry{Nonce: m.nonce, Static: m.cfg.Member != "", Session: m.cfg.SessionTimeout, Level: m.cfg.Level, Ready: m.warm()}
 	m.copies.news = false
 	m.mu.Unlock()
 	at, err := m.c.write(ctx, logEntry{
@@ -240,9 +240,7 @@ func (m *Membership) plan() (take []free, revoke []string, nonce string) {
 		return nil, nil, m.nonce // first it has to be a member again
 	}
 	if m.wanted == nil {
-		members := append(slices.Collect(maps.Keys(m.peers)), m.id)
-		m.wanted = Assign(members, m.cfg.Items)
-		m.rank(members)
+		m.assign()
 	}
 	for _, item := range m.cfg.Items {
 		h := m.held[item]

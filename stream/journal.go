@@ -123,6 +123,22 @@ func (c *Client) OpenJournal(ctx context.Context, name string) (*Journal, error)
 	return &Journal{c: c, name: name, subject: journalSubject(name), writer: nuid.Next()}, nil
 }
 
+// JournalMessages gives how many messages a journal holds: 0 for an empty one and for one that does not exist, more if there is something
+// to replay.
+func (c *Client) JournalMessages(ctx context.Context, name string) (uint64, error) {
+	if err := checkJournalName(name); err != nil {
+		return 0, err
+	}
+	info, err := c.streamInfo(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, &JournalError{Journal: name, Err: err}
+	}
+	return info.State.Msgs, nil
+}
+
 // DeleteJournal removes a journal and all its entries. A missing one is no
 // error.
 func (c *Client) DeleteJournal(ctx context.Context, name string) error {

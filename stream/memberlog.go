@@ -30,6 +30,7 @@ type memberEntry struct {
 	Nonce   string        `json:"nonce"` // of this life of the member
 	Static  bool          `json:"static,omitempty"`
 	Session time.Duration `json:"session"`
+	Level   int           `json:"level,omitempty"` // as in MembershipConfig
 	Ready   []string      `json:"ready,omitempty"` // items that are to come, of which it has a warm copy
 	Gone    string        `json:"gone,omitempty"`  // "left" or "silent": the member is none any more
 }

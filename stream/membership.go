@@ -46,6 +46,10 @@ type MembershipConfig struct {
 	// SessionTimeout is how long a member may be silent before the others take what
 	// it holds. At least 100 ms. 0: DefaultSessionTimeout.
 	SessionTimeout time.Duration
+	// Level sets members apart that cannot go on with what others have done. While members of a lower level are there, items are
+	// shared among those of the lowest; the others wait, and keep copies of what will be theirs. Items that only
+	// higher levels know wait with them.
+	Level int
 	// Assigned is told what the member holds from now on. All functions are called
 	// without locks, one at a time but for Lost, and must not block. Required.
 	Assigned func([]Claim)
@@ -106,6 +110,7 @@ type Membership struct {
 	claims  map[string]claimAt
 	held    map[string]*held
 	wanted  map[string]string // item to member, nil after a change of members
+	later   map[string]string // of a member that waits: item to member, when those of lower levels have gone
 	copies  copies
 	ended   bool
 	endOnce sync.Once

@@ -90,7 +90,7 @@ func (m *Membership) follow() {
 		if m.held[item] != nil || claim.seq == 0 {
 			continue
 		}
-		if m.wanted[item] == m.id || m.cfg.Standby && m.standby(item, claim.Member) == m.id {
+		if m.wanted[item] == m.id || m.later[item] == m.id || m.cfg.Standby && m.standby(item, claim.Member) == m.id {
 			items = append(items, item)
 		}
 	}

@@ -27,6 +27,11 @@ type copier struct {
 }
 
 func joinCopier(t *testing.T, c *stream.Client, standby, warm bool, items int) *copier {
+	t.Helper()
+	return joinLevel(t, c, 0, standby, warm, items)
+}
+
+func joinLevel(t *testing.T, c *stream.Client, level int, standby, warm bool, items int) *copier {
 	p := &copier{t: t, follows: map[string]bool{}, holds: map[string]bool{}, cold: map[string]bool{}, warm: warm}
 	names := make([]string, items)
 	for i := range names {
@@ -34,7 +39,7 @@ func joinCopier(t *testing.T, c *stream.Client, standby, warm bool, items int) *
 	}
 	joined := make(chan struct{})
 	m, err := c.Join(t.Context(), stream.MembershipConfig{
-		Name: "app.x", Items: names, SessionTimeout: time.Second, Standby: standby,
+		Name: "app.x", Items: names, SessionTimeout: time.Second, Level: level, Standby: standby,
 		Assigned: func(claims []stream.Claim) {
 			p.mu.Lock()
 			defer p.mu.Unlock()

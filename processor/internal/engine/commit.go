@@ -59,15 +59,24 @@ func (t *Task) Commit(owner string, force bool) (*Commit, error) {
 		return nil, t.err
 	}
 	messages := t.outbox.messages
-	dst = t.appendOutbox(dst, messages)
+	kept := messages
+	if t.attempt != "" {
+		kept = nil // they are out when the commit is stored
+	}
+	dst = t.appendOutbox(dst, kept)
 	t.outbox.reset()
 	t.changed = false
 	t.journal.add(number, len(dst))
 	t.journal.recorded = t.journal.delivered
-	if len(messages) > 0 {
+	if len(kept) > 0 {
 		t.journal.withOutbox = number
 	}
-	c := &Commit{Number: number, Data: dst, Outbox: outgoing(t.plan, t.ID(), number, messages), Positions: positions}
+	c := &Commit{Number: number, Data: dst, Positions: positions}
+	if t.attempt == "" {
+		c.Outbox = outgoing(t.plan, t.ID(), number, messages)
+	} else {
+		c.Outbox = t.unnamed(number, messages)
+	}
 	if t.disk != nil {
 		c.disk = t.disk.commit(t.journal.known(dst))
 	}

@@ -88,6 +88,7 @@ type Task struct {
 	inWall     bool      // a timer by the clock is firing
 	outbox     outbox
 	journal    ledgerOfCommits
+	attempt    string // not empty: outputs go out before their commit, and this tells attempts apart
 	changed    bool
 	err        error
 	world      World

@@ -1,0 +1,164 @@
+package processor_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+var (
+	bought  = stream.Topic[int]{Name: "orders", Partitions: 2}
+	paid    = stream.Topic[int]{Name: "payments", Partitions: 2}
+	results = stream.Topic[int64]{Name: "results", Partitions: 2}
+)
+
+// shop makes a topology of one app.
+func shop(t *testing.T, describe func(*processor.Builder)) *processor.Topology {
+	t.Helper()
+	b := processor.NewBuilder("shop")
+	describe(b)
+	topology, err := b.Build()
+	require.NoError(t, err)
+	return topology
+}
+
+func keeping(stores ...func(*processor.Context[int])) func(*processor.Context[int]) processor.Handler[int] {
+	return func(c *processor.Context[int]) processor.Handler[int] {
+		for _, s := range stores {
+			s(c)
+		}
+		return processor.Handler[int]{Record: func(r processor.Record[int]) error { c.Forward(r); return nil }}
+	}
+}
+
+func keyValue(name string) func(*processor.Context[int]) {
+	return func(c *processor.Context[int]) { processor.KeyValueStore[int](c, name) }
+}
+
+func windowed(name string) func(*processor.Context[int]) {
+	return func(c *processor.Context[int]) { processor.WindowStore[int](c, name, time.Hour) }
+}
+
+func counting(windows processor.Windows) func(*processor.Builder) {
+	return func(b *processor.Builder) {
+		processor.Count(processor.From(b, bought), processor.Counting{Name: "count", Windows: windows}).To(results)
+	}
+}
+
+func processing(name string, stores ...func(*processor.Context[int])) func(*processor.Builder) {
+	return func(b *processor.Builder) { processor.Process(processor.From(b, bought), name, keeping(stores...)) }
+}
+
+func byKey(partitions int) func(*processor.Builder) {
+	return func(b *processor.Builder) {
+		keyed := processor.KeyBy(processor.From(b, bought), "by-customer", func(int) string { return "x" })
+		if partitions != bought.Partitions {
+			more := stream.Topic[int]{Name: "zones", Partitions: partitions}
+			keyed = keyed.Merge(processor.From(b, more))
+		}
+		processor.Process(keyed, "keep", keeping(keyValue("a")))
+	}
+}
+
+// TestTopologyEvolves starts an app with one topology and then with another: what can be carried on is, what cannot is refused before
+// anything is touched.
+func TestTopologyEvolves(t *testing.T) {
+	with := func(parts ...func(*processor.Builder)) func(*processor.Builder) {
+		return func(b *processor.Builder) {
+			for _, p := range parts {
+				p(b)
+			}
+		}
+	}
+	source := func(topic stream.Topic[int]) func(*processor.Builder) {
+		return func(b *processor.Builder) { processor.From(b, topic).Peek(func(processor.Record[int]) {}) }
+	}
+	sink := func(b *processor.Builder) { processor.From(b, paid).To(stream.Topic[int]{Name: "copies"}) }
+	wide := bought
+	wide.Partitions = 4
+	base := processing("keep", keyValue("a"))
+	for name, c := range map[string]struct {
+		before, after func(*processor.Builder)
+		refused       string // "": carried on
+	}{
+		"nothing": {base, base, ""},
+		"an operator more": {base, func(b *processor.Builder) {
+			processor.Process(processor.From(b, bought).Filter(func(int) bool { return true }), "keep", keeping(keyValue("a")))
+		}, ""},
+		"a store more":                {base, processing("keep", keyValue("a"), windowed("b")), ""},
+		"a sub-topology more":         {base, with(base, source(paid)), ""},
+		"a sink more":                 {source(paid), sink, ""},
+		"a sink less":                 {sink, source(paid), ""},
+		"a repartition more":          {source(bought), byKey(2), ""},
+		"an operator without state":   {func(b *processor.Builder) { processor.Process(processor.From(b, bought), "gone", keeping()) }, source(bought), ""},
+		"a store less":                {base, processing("keep"), "it had state in keep.a"},
+		"an operator renamed":         {base, processing("kept", keyValue("a")), "bring the operator back under its name"},
+		"a store of another kind":     {base, processing("keep", windowed("a")), "keep.a was a key-value store, now it is a window store"},
+		"a topic less":                {with(base, source(paid)), base, "sub-topology payments: it read payments"},
+		"a repartition less":          {byKey(2), source(bought), "sub-topology by-customer"},
+		"windows of another size":     {counting(processor.Tumbling(time.Minute)), counting(processor.Tumbling(time.Hour)), "tumbling windows of 1m0s"},
+		"windows of another kind":     {counting(processor.Tumbling(time.Minute)), counting(processor.Session(time.Minute)), "it had state in count.windows"},
+		"windows for none":            {counting(processor.Windows{}), counting(processor.Tumbling(time.Minute)), "count.aggregates"},
+		"partitions of an input":      {source(bought), source(wide), "declare 2 partitions again"},
+		"partitions of a repartition": {byKey(2), byKey(4), "it had 2 partitions"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := newClient(t)
+			produce(t, client, bought, stream.ProducerRecord[int]{Key: "k", Value: 1})
+			produce(t, client, paid, stream.ProducerRecord[int]{Key: "k", Value: 1})
+			before := shop(t, c.before)
+			require.NoError(t, newApp(t, client, before, true).Run(t.Context()))
+			produce(t, client, bought, stream.ProducerRecord[int]{Key: "k", Value: 2})
+			err := newApp(t, client, shop(t, c.after), true).Run(t.Context())
+			if c.refused == "" {
+				require.NoError(t, err)
+				return
+			}
+			var refused *processor.EvolutionError
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, "shop", refused.App)
+			require.ErrorContains(t, err, c.refused)
+			require.ErrorContains(t, err, "give the app a new name")
+			require.NoError(t, newApp(t, client, before, true).Run(t.Context()), "the former topology goes on")
+		})
+	}
+}
+
+// TestRefusedNewcomerDisturbsNobody starts an instance that cannot go on with the state beside one that works.
+func TestRefusedNewcomerDisturbsNobody(t *testing.T) {
+	server, client := newServer(t)
+	produce(t, client, lines, textLines(1000)...)
+	a := startInstance(t, server, wordCount(t), processor.Config{})
+	require.Eventually(t, func() bool { return a.tasks() == 8 }, time.Minute, 5*time.Millisecond)
+	b := processor.NewBuilder("wordcount")
+	processor.Process(processor.From(b, lines), "other", func(c *processor.Context[int]) processor.Handler[line] {
+		return processor.Handler[line]{Record: func(processor.Record[line]) error { return nil }}
+	})
+	other, err := b.Build()
+	require.NoError(t, err)
+	var refused *processor.EvolutionError
+	require.ErrorAs(t, newApp(t, client, other, false).Run(t.Context()), &refused)
+	produce(t, client, lines, textLines(2000)[1000:]...)
+	require.Equal(t, 8, a.tasks(), "nothing has moved")
+	a.leave(t)
+	require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+	checkCounts(t, client, 2000)
+}
+
+// TestStateThatIsGoneMayGo deletes the journals of an app, which is how to begin anew: then there is nothing to carry on.
+func TestStateThatIsGoneMayGo(t *testing.T) {
+	client := newClient(t)
+	produce(t, client, bought, stream.ProducerRecord[int]{Key: "k", Value: 1})
+	require.NoError(t, newApp(t, client, shop(t, processing("keep", keyValue("a"))), true).Run(t.Context()))
+	other := func() *processor.App { return newApp(t, client, shop(t, processing("another", keyValue("b"))), true) }
+	require.Error(t, other().Run(context.WithoutCancel(t.Context())))
+	for _, p := range []string{"0", "1"} {
+		require.NoError(t, client.DeleteJournal(t.Context(), "shop-orders-"+p+"-journal"))
+	}
+	require.NoError(t, other().Run(t.Context()))
+}
