@@ -48,10 +48,11 @@ type App struct {
 	topology *Topology
 	cfg      Config
 	owner    string
-	globals  map[string]any // by topic; set by Run
-	running  sync.Map       // every *runner that has not ended
-	state    *disk.DB       // nil: no store is on disk; set by Run
-	evolved  *evolution     // set by Run
+	globals  map[string]any  // by topic; set by Run
+	running  sync.Map        // every *runner that has not ended
+	state    *disk.DB        // nil: no store is on disk; set by Run
+	evolved  *evolution      // set by Run
+	stopping <-chan struct{} // closed when Run is to return; set by Run
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.
@@ -91,6 +92,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	defer giveUp()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	a.stopping = ctx.Done()
 	run := a.share
 	if a.cfg.Bounded {
 		run = a.drain

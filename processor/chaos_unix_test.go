@@ -3,6 +3,7 @@
 package processor_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -148,6 +149,10 @@ func (x *chaosRun) end(slot int, how syscall.Signal) {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() {
 		return // killed, or asked to stop before it could hear that
+	}
+	if said, readErr := os.ReadFile(p.log.Name()); err != nil && readErr == nil && bytes.Contains(said, []byte("(Config.StopTimeout)")) {
+		x.faults["SIGTERM while nothing could be committed"]++
+		return
 	}
 	require.NoError(x.t, err, p.name)
 }
