@@ -42,6 +42,7 @@ type App struct {
 	owner    string
 	globals  map[string]any // by topic; set by Run
 	running  sync.Map       // every *runner that has not ended
+	gate     gate
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.

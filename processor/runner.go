@@ -46,6 +46,7 @@ type runner struct {
 	stored  []storedEntry // the journal's entries, until the task has been taken over
 	worked  uint64        // records processed, and times moved, so far
 	sizes   atomic.Pointer[[]engine.StoreSize]
+	passed  bool // the app's gate: it may take records
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
@@ -95,6 +96,7 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 	}
 	r.active = time.Now()
 	r.attach(ctx)
+	defer r.pass(false)
 	err = r.loop(ctx)
 	r.task.Rest()
 	if err == nil {
@@ -169,6 +171,12 @@ func (r *runner) loop(ctx context.Context) error {
 	tick := time.NewTicker(r.tickEvery())
 	defer tick.Stop()
 	for ctx.Err() == nil {
+		if r.app.Paused() || !r.pass(true) {
+			if err := r.rest(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		more, err := r.work(ctx)
 		if err != nil {
 			return err
@@ -202,6 +210,9 @@ func (r *runner) work(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	for range slice {
+		if r.app.Paused() || ctx.Err() != nil { // a user function may take its time
+			return true, nil
+		}
 		ready, err := r.ready(ctx)
 		if err != nil || !ready {
 			return false, err
