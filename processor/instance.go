@@ -63,7 +63,7 @@ func newInstance(ctx, commits context.Context, a *App, g *group) *instance {
 // join makes this instance a member of those that share the app's tasks.
 func (in *instance) join(ctx context.Context) error {
 	cfg := stream.MembershipConfig{
-		Name: "app." + in.app.topology.app, Member: in.app.cfg.Instance, SessionTimeout: in.app.cfg.SessionTimeout, Standby: in.app.cfg.Standby,
+		Name: membership(in.app.topology.app), Member: in.app.cfg.Instance, SessionTimeout: in.app.cfg.SessionTimeout, Standby: in.app.cfg.Standby,
 		Assigned: func(claims []stream.Claim) {
 			for _, c := range claims {
 				in.group.todo.add(func() { in.assigned(c.Item) })

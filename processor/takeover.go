@@ -26,7 +26,7 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 	if err := r.task.Err(); err != nil {
 		return nil, err
 	}
-	journal, err := r.app.client.OpenJournal(ctx, r.app.topology.app+"-"+r.task.ID()+"-journal")
+	journal, err := r.app.client.OpenJournal(ctx, journalOf(r.app.topology.app, r.task.ID()))
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +80,8 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	if err != nil {
 		return nil, err
 	}
+	// After a reset no number comes again, unless there was more than one commit a millisecond, for all the task's life.
+	r.task.NumberFrom(uint64(time.Now().UnixMilli()))
 	c := r.newCommitter(journal)
 	fence, err := r.task.Commit(r.app.owner, true)
 	if err != nil {
