@@ -29,6 +29,8 @@ type Config struct {
 	// Standby makes a second instance follow each task, so that it goes on at once when the first one dies, however large its state. It
 	// costs the memory of another copy. It must be the same for all instances of the app.
 	Standby bool
+	// Queries makes this instance answer what others ask of the stores of its tasks: see Query.
+	Queries bool
 	// StopTimeout is how long Run may take to return once it has been asked to stop: for the calls of user functions that are
 	// under way, and then for the last commit. 0: 10 s.
 	StopTimeout time.Duration
@@ -43,6 +45,7 @@ type App struct {
 	globals  map[string]any // by topic; set by Run
 	running  sync.Map       // every *runner that has not ended
 	gate     gate
+	service  *stream.Service // nil: nobody asks; set by Run
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.
@@ -72,6 +75,10 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	defer globals.close()
 	a.globals = globals.rows
+	if err := a.openDesks(); err != nil {
+		return fmt.Errorf("app %s: %w", a.topology.app, err)
+	}
+	defer a.closeDesks()
 	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed.
 	commits, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()

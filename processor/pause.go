@@ -125,9 +125,18 @@ func (r *runner) rest(ctx context.Context) error {
 	for ctx.Err() == nil && !r.pass(true) {
 		select {
 		case <-ctx.Done():
+		case res := <-r.commits.results:
+			if err := r.settled(res); err != nil {
+				return err
+			}
 		case <-r.inbox.wake:
 		case do := <-r.control:
 			do()
+		}
+		if r.desk.isAsked() && !r.commits.inFlight {
+			if err := r.commit(false); err != nil {
+				return err
+			}
 		}
 	}
 	r.active = time.Now() // paused is not idle
@@ -136,23 +145,21 @@ func (r *runner) rest(ctx context.Context) error {
 
 // quieten commits and delivers all that has been processed, and notes that it is, unless ctx ends before.
 func (r *runner) quieten(ctx context.Context) error {
-	for {
-		if err := r.settleOr(ctx); err != nil || ctx.Err() != nil { // one is in flight at most
+	if err := r.settleOr(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	for _, force := range []bool{false, true} {
+		if force && r.task.Settled() {
+			break
+		}
+		if err := r.commit(force); err != nil {
 			return err
 		}
-		if err := r.commit(false); err != nil {
-			return err
-		}
-		if r.commits.inFlight {
-			continue
-		}
-		if r.task.Settled() {
-			return nil
-		}
-		if err := r.commit(true); err != nil {
+		if err := r.settleOr(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // settleOr waits for the commit in flight, if there is one, as long as nobody asks the task to stop.

@@ -46,12 +46,13 @@ type runner struct {
 	stored  []storedEntry // the journal's entries, until the task has been taken over
 	worked  uint64        // records processed, and times moved, so far
 	sizes   atomic.Pointer[[]engine.StoreSize]
-	passed  bool // the app's gate: it may take records
+	passed  bool  // the app's gate: it may take records
+	desk    *desk // nil: nobody can ask
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
 	task := engine.NewTask(sub.plan, partition, int(a.client.MaxPayload()))
-	return &runner{
+	r := &runner{
 		app: a, sub: sub, task: task,
 		log:     a.cfg.Logger.With(zap.String("task", a.topology.app+"/"+task.ID())),
 		inbox:   newInbox(len(sub.plan.Inputs)),
@@ -61,6 +62,8 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 		control: make(chan func()),
 		commits: commitState{jobs: make(chan job, 1), results: make(chan result, 1)},
 	}
+	r.desk = newDesk(r)
+	return r
 }
 
 // run takes the task over, works until ctx ends or something fails, and gives it back in order. commits ends the last of it.
@@ -92,6 +95,10 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // asked to stop
 		}
+		return err
+	}
+	defer r.desk.close()
+	if err := r.desk.open(false); err != nil {
 		return err
 	}
 	r.active = time.Now()

@@ -23,7 +23,9 @@ type KeyValue[V any] struct {
 // KeyValueStore makes the store of that name, unique within the operator. It is called in the function given to Process,
 // not later.
 func KeyValueStore[V, Out any](c *Context[Out], name string) *KeyValue[V] {
-	return &KeyValue[V]{engine.NewKeyValue(c.w.task, c.declare(name), storeCodec[V]{})}
+	s := &KeyValue[V]{engine.NewKeyValue(c.w.task, c.declare(name), storeCodec[V]{})}
+	exposeKeyValue(c, name, s)
+	return s
 }
 
 // ExpiringStore makes a KeyValue store whose values have a time to live: a value is gone once stream time has passed the stream time
@@ -35,7 +37,9 @@ func ExpiringStore[V, Out any](c *Context[Out], name string, ttl time.Duration) 
 	if ttl <= 0 && c.w.probe != nil {
 		c.w.probe.mistake(callSite(), "ExpiringStore %s: the time to live must be more than zero, got %v", full, ttl)
 	}
-	return &KeyValue[V]{engine.NewExpiring(c.w.task, full, max(int64(ttl), 1), storeCodec[V]{})}
+	s := &KeyValue[V]{engine.NewExpiring(c.w.task, full, max(int64(ttl), 1), storeCodec[V]{})}
+	exposeKeyValue(c, name, s)
+	return s
 }
 
 // storeCodec is JSON that takes text as it comes: what strangers have sent must not keep a task from committing.
@@ -96,7 +100,9 @@ func WindowStore[V, Out any](c *Context[Out], name string, retention time.Durati
 	if retention <= 0 && c.w.probe != nil {
 		c.w.probe.mistake(callSite(), "WindowStore %s: the retention must be more than zero, got %v", full, retention)
 	}
-	return &Windowed[V]{engine.NewWindow(c.w.task, full, max(int64(retention), 1), storeCodec[V]{})}
+	s := &Windowed[V]{engine.NewWindow(c.w.task, full, max(int64(retention), 1), storeCodec[V]{})}
+	exposeWindowed(c, name, s, nil)
+	return s
 }
 
 // RowID names one row of a Windowed store.

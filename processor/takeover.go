@@ -3,6 +3,7 @@ package processor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -46,10 +47,11 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 		case <-until.Done():
 		}
 	})
+	var deskErr error
 	err = journal.Follow(until, stream.Follower{
 		Entry: func(e stream.Entry) error {
 			r.stored = append(r.stored, storedEntry{e.Seq, e.Stored})
-			if err := r.task.Follow(e.Seq, e.Data); err != nil {
+			if err := r.desk.applying(func() error { return r.task.Follow(e.Seq, e.Data) }); err != nil {
 				return err
 			}
 			first, _ := slices.BinarySearchFunc(r.stored, r.task.Oldest(), storedEntry.compare)
@@ -59,10 +61,12 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 		CaughtUp: func(entries int) {
 			r.log.Debug("follows the task's owner", zap.Int("journal_entries", entries))
 			r.warm()
+			deskErr = r.desk.open(true)
 		},
 	})
 	stop()
-	return journal, err
+	r.desk.close()
+	return journal, errors.Join(err, deskErr)
 }
 
 // takeOver restores what is missing of the task, fences whoever had it before, and delivers what they did not.
