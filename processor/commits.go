@@ -45,13 +45,13 @@ func (r *runner) commit(force bool) error {
 	if err != nil {
 		return err
 	}
-	asked := r.desk.read()
+	answers := r.desk.read()
 	if commit != nil {
 		r.measure()
-		c.jobs <- job{commit: commit, trim: c.trim}
+		c.jobs <- job{commit: commit, trim: c.trim, answers: answers}
 		c.inFlight, c.trim = true, 0
-	} else if asked {
-		c.jobs <- job{}
+	} else if len(answers) > 0 {
+		c.jobs <- job{answers: answers}
 		c.inFlight = true
 	}
 	return nil
@@ -62,10 +62,8 @@ func (r *runner) settled(res result) error {
 	c := &r.commits
 	c.inFlight = false
 	if res.err != nil {
-		r.desk.sendAway()
 		return res.err
 	}
-	r.desk.tell()
 	if res.number == 0 {
 		return nil // nothing was committed
 	}

@@ -42,8 +42,9 @@ type committer struct {
 
 // job is one commit, and where the journal may be trimmed to by then.
 type job struct {
-	commit *engine.Commit // nil: only make sure that the task is ours
-	trim   uint64         // 0: not now
+	commit  *engine.Commit // nil: only make sure that the task is ours
+	trim    uint64         // 0: not now
+	answers []told         // that say what is committed then
 }
 
 // result is what became of a job.
@@ -74,13 +75,16 @@ func (c *committer) serve(ctx context.Context, jobs <-chan job, results chan<- r
 // commit appends, delivers, and lets the rest of the world follow.
 func (c *committer) commit(ctx context.Context, j job) result {
 	if j.commit == nil {
-		if err := c.journal.Verify(ctx); err != nil {
+		err := c.journal.Verify(ctx)
+		tell(j.answers, err)
+		if err != nil {
 			return result{err: fmt.Errorf("look whose the task is: %w", err)}
 		}
 		c.heard = time.Now()
 		return result{}
 	}
 	entry, err := c.journal.Append(ctx, j.commit.Data)
+	tell(j.answers, err)
 	if err != nil {
 		return result{err: fmt.Errorf("commit %d: %w", j.commit.Number, err)}
 	}

@@ -202,6 +202,9 @@ func (in *instance) over(r *runner, err error) error {
 			s.next = wishRun
 		}
 		r.log.Info("the journal was trimmed while it was read; it is read again", zap.Error(err))
+	case errors.Is(err, stream.ErrFenced) && !r.entered && !s.ending:
+		s.next = wishRun
+		r.log.Info("the last owner has committed once more while the task was taken over; it is taken over again", zap.Error(err))
 	case errors.Is(err, stream.ErrFenced):
 		in.group.start(nil, func() error { return in.fenced(id, err) })
 	case err != nil:

@@ -176,8 +176,11 @@ func (q *Query[V]) ask(ctx context.Context, partition int, what question) (a Ans
 		ctx, cancel = context.WithTimeout(ctx, queryTimeout)
 		defer cancel()
 	}
-	for pause := queryPause; ; pause = min(2*pause, 32*queryPause) {
-		answer, err := q.askOnce(ctx, partition, what.verb, data)
+	pause, patience := queryPause, queryPatience
+	for ; ; pause, patience = min(2*pause, 32*queryPause), 2*patience {
+		one, cancel := context.WithTimeout(ctx, patience)
+		answer, err := q.askOnce(one, partition, what.verb, data)
+		cancel()
 		var refused *stream.ServiceError
 		switch {
 		case err == nil:
@@ -195,8 +198,12 @@ func (q *Query[V]) ask(ctx context.Context, partition int, what question) (a Ans
 	}
 }
 
-// queryPause is the first pause between two attempts.
-const queryPause = 10 * time.Millisecond
+// queryPause is the first pause between two attempts, queryPatience how long the first one may take: who dies with a question
+// does not say so.
+const (
+	queryPause    = 10 * time.Millisecond
+	queryPatience = 250 * time.Millisecond
+)
 
 // askOnce asks a standby, if it is to, and the owner if there is none.
 func (q *Query[V]) askOnce(ctx context.Context, partition int, verb string, data []byte) ([]byte, error) {

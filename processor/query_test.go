@@ -49,6 +49,7 @@ func wordsOf(n int) map[string]int {
 
 func awaitCounts(t *testing.T, client *stream.Client, n int) {
 	t.Helper()
+	require.NoError(t, client.CreateTopic(t.Context(), counts.Spec()))
 	require.Eventually(t, func() bool { return ends(t, client, counts.Spec()) == uint64(3*n) }, time.Minute, 5*time.Millisecond)
 }
 

@@ -53,15 +53,14 @@ func (a *App) instance() string {
 }
 
 // desk is where a task is asked for its state. What an owner answers is committed, and was its own after it was asked: a question is
-// answered from the state that a commit has just taken, and told when that commit is in the journal. Where there is nothing to commit,
-// the journal is asked who it belongs to. A standby answers from what it has read of the journal.
+// answered from the state that a commit has just taken, and told when that commit is in the journal. Where there is nothing to
+// commit, the journal is asked whose it is. A standby answers from what it has read of the journal.
 //
 // A nil desk is one that nobody can ask.
 type desk struct {
 	r         *runner
 	endpoints []*stream.Endpoint
 	questions chan asked
-	told      []told // wait for the commit in flight
 
 	following sync.Mutex // guards the task while it follows
 }
@@ -131,7 +130,6 @@ func (d *desk) close() {
 		e.Close()
 	}
 	d.endpoints = nil
-	d.sendAway()
 	for len(d.questions) > 0 {
 		refuse((<-d.questions).request, errMoved)
 	}
@@ -203,44 +201,32 @@ func (d *desk) applying(change func() error) error {
 // isAsked reports whether somebody waits to be heard.
 func (d *desk) isAsked() bool { return d != nil && len(d.questions) > 0 }
 
-// read answers questions from the task's state, which has just been put into a commit. It reports whether there is an answer to be told.
-func (d *desk) read() bool {
+// read answers questions from the task's state, which has just been put into a commit.
+func (d *desk) read() (answers []told) {
 	if d == nil {
-		return false
+		return nil
 	}
 	for rows := 0; rows < deskRows && len(d.questions) > 0; rows++ {
 		q := <-d.questions
 		data, n, err := d.answer(&q, roleOwner)
-		d.told = append(d.told, told{q.request, data, err})
+		answers = append(answers, told{q.request, data, err})
 		rows += n
 	}
-	return len(d.told) > 0
+	return answers
 }
 
-// tell sends the answers: what they say is committed.
-func (d *desk) tell() {
-	if d == nil {
-		return
-	}
-	for _, t := range d.told {
-		if t.err != nil {
+// tell sends answers, since what they say is in the journal; or not, since it is not.
+func tell(answers []told, err error) {
+	for _, t := range answers {
+		switch {
+		case err != nil:
+			refuse(t.request, errMoved)
+		case t.err != nil:
 			refuse(t.request, t.err)
-		} else {
+		default:
 			t.request.Answer(t.answer)
 		}
 	}
-	d.told = nil
-}
-
-// sendAway drops the answers: what they say has never been.
-func (d *desk) sendAway() {
-	if d == nil {
-		return
-	}
-	for _, t := range d.told {
-		refuse(t.request, errMoved)
-	}
-	d.told = nil
 }
 
 // answer looks a question up; it returns how many rows there are in the answer.

@@ -48,6 +48,7 @@ type runner struct {
 	sizes   atomic.Pointer[[]engine.StoreSize]
 	passed  bool  // the app's gate: it may take records
 	desk    *desk // nil: nobody can ask
+	entered bool  // it has been the owner
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
@@ -84,6 +85,7 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	r.entered = true
 	commitCtx, stop := context.WithCancel(commits)
 	defer stop()
 	var wg sync.WaitGroup
