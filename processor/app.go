@@ -32,6 +32,8 @@ type Config struct {
 	Standby bool
 	// Guarantee is what becomes of results when an instance dies. The default is ExactlyOnce. It may be changed from one run to the next.
 	Guarantee Guarantee
+	// Queries makes this instance answer what others ask of the stores of its tasks: see Query.
+	Queries bool
 	// StopTimeout is how long Run may take to return once it has been asked to stop: for the calls of user functions that are
 	// under way, and then for the last commit. 0: 10 s.
 	StopTimeout time.Duration
@@ -53,6 +55,8 @@ type App struct {
 	state    *disk.DB        // nil: no store is on disk; set by Run
 	evolved  *evolution      // set by Run
 	stopping <-chan struct{} // closed when Run is to return; set by Run
+	gate     gate
+	service  *stream.Service // nil: nobody asks; set by Run
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.
@@ -87,6 +91,10 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}
 	defer func() { err = errors.Join(err, a.closeState()) }()
+	if err := a.openDesks(); err != nil {
+		return fmt.Errorf("app %s: %w", a.topology.app, err)
+	}
+	defer a.closeDesks()
 	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed.
 	commits, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()

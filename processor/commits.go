@@ -30,23 +30,30 @@ func (r *runner) commitIfDue(dry bool) error {
 			}
 		}
 	}
-	if !dry && c.records < batchRecords && time.Since(c.last) < batchAge {
+	if !dry && !r.desk.isAsked() && c.records < batchRecords && time.Since(c.last) < batchAge {
 		return nil
 	}
 	return r.commit(false)
 }
 
-// commit hands what has happened since the last commit to the committer, if anything has or if it is forced.
+// commit hands what has happened since the last commit to the committer, if anything has or if it is forced. Who has asked for the state
+// is answered from what is committed so. Where there is nothing to commit, the journal is asked whose it is.
 func (r *runner) commit(force bool) error {
 	c := &r.commits
 	commit, err := r.task.Commit(r.app.owner, force)
 	c.records, c.last = 0, time.Now()
-	if err != nil || commit == nil {
+	if err != nil {
 		return err
 	}
-	r.measure()
-	c.jobs <- job{commit: commit, trim: c.trim}
-	c.inFlight, c.trim = true, 0
+	answers := r.desk.read()
+	if commit != nil {
+		r.measure()
+		c.jobs <- job{commit: commit, trim: c.trim, answers: answers}
+		c.inFlight, c.trim = true, 0
+	} else if len(answers) > 0 {
+		c.jobs <- job{answers: answers}
+		c.inFlight = true
+	}
 	return nil
 }
 
@@ -56,6 +63,9 @@ func (r *runner) settled(res result) error {
 	c.inFlight = false
 	if res.err != nil {
 		return res.err
+	}
+	if res.number == 0 {
+		return nil // nothing was committed
 	}
 	r.task.Appended(res.number, res.seq)
 	r.task.Delivered(res.number)

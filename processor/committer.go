@@ -43,8 +43,9 @@ type committer struct {
 
 // job is one commit, and where the journal may be trimmed to by then.
 type job struct {
-	commit *engine.Commit
-	trim   uint64 // 0: not now
+	commit  *engine.Commit // nil: only make sure that the task is ours
+	trim    uint64         // 0: not now
+	answers []told         // that say what is committed then
 }
 
 // result is what became of a job.
@@ -74,12 +75,16 @@ func (c *committer) serve(ctx context.Context, jobs <-chan job, results chan<- r
 
 // commit appends, delivers, and lets the rest of the world follow.
 func (c *committer) commit(ctx context.Context, j job) result {
-	steps := [2]func(context.Context, *engine.Commit) error{c.append, c.deliverCommit}
+	if j.commit == nil {
+		return c.confirm(ctx, j.answers)
+	}
+	steps := [2]func(context.Context, *job) error{c.append, c.deliverCommit}
 	if c.guarantee == AtLeastOnce {
-		steps = [2]func(context.Context, *engine.Commit) error{c.deliverCommit, c.append}
+		steps = [2]func(context.Context, *job) error{c.deliverCommit, c.append}
 	}
 	for _, step := range steps {
-		if err := step(ctx, j.commit); err != nil {
+		if err := step(ctx, &j); err != nil {
+			tell(j.answers, err)
 			return result{err: err}
 		}
 	}
@@ -95,17 +100,31 @@ func (c *committer) commit(ctx context.Context, j job) result {
 	return result{number: j.commit.Number, seq: c.journal.Head()}
 }
 
-func (c *committer) append(ctx context.Context, commit *engine.Commit) error {
-	if _, err := c.journal.Append(ctx, commit.Data); err != nil {
-		return fmt.Errorf("commit %d: %w", commit.Number, err)
+// confirm looks whose the task is, for answers that need no commit.
+func (c *committer) confirm(ctx context.Context, answers []told) result {
+	err := c.journal.Verify(ctx)
+	tell(answers, err)
+	if err != nil {
+		return result{err: fmt.Errorf("look whose the task is: %w", err)}
+	}
+	c.heard = time.Now()
+	return result{}
+}
+
+func (c *committer) append(ctx context.Context, j *job) error {
+	_, err := c.journal.Append(ctx, j.commit.Data)
+	tell(j.answers, err)
+	j.answers = nil
+	if err != nil {
+		return fmt.Errorf("commit %d: %w", j.commit.Number, err)
 	}
 	c.heard = time.Now()
 	return nil
 }
 
-func (c *committer) deliverCommit(ctx context.Context, commit *engine.Commit) error {
-	if err := c.deliver(ctx, commit.Outbox); err != nil {
-		return fmt.Errorf("deliver the records of commit %d: %w", commit.Number, err)
+func (c *committer) deliverCommit(ctx context.Context, j *job) error {
+	if err := c.deliver(ctx, j.commit.Outbox); err != nil {
+		return fmt.Errorf("deliver the records of commit %d: %w", j.commit.Number, err)
 	}
 	return nil
 }

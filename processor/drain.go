@@ -66,7 +66,7 @@ func survey(ctx context.Context, runners []*runner) (worked uint64, idle bool, e
 
 // idle reports whether the task has processed, committed and delivered all there was when it was asked.
 func (r *runner) idle(ctx context.Context) (bool, error) {
-	if r.commits.inFlight || r.commits.records > 0 {
+	if r.commits.inFlight || r.commits.records > 0 || !r.passed {
 		return false, nil
 	}
 	return r.caughtUp(ctx)
@@ -77,6 +77,10 @@ func closeWindows(ctx context.Context, runners []*runner) (moved bool, err error
 	for _, r := range runners {
 		var failed error
 		if err := r.do(ctx, func() {
+			if !r.passed { // paused since it was idle
+				moved = true
+				return
+			}
 			if _, ok := r.task.NextTimer(); ok {
 				moved = true
 				r.worked++

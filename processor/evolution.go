@@ -62,8 +62,6 @@ type evolution struct {
 	active bool // the state has this instance's shape
 }
 
-func (a *App) group() string { return "app." + a.topology.app }
-
 // evolve compares the topology with what earlier ones have left.
 func (a *App) evolve(ctx context.Context) (*evolution, error) {
 	e := &evolution{app: a, shape: a.topology.shape()}
@@ -164,7 +162,7 @@ func (e *evolution) hasState(ctx context.Context, c Conflict) (bool, error) {
 }
 
 func (e *evolution) read(ctx context.Context) (note *shapesNote, revision uint64, err error) {
-	data, revision, err := e.app.client.GroupNote(ctx, e.app.group())
+	data, revision, err := e.app.client.GroupNote(ctx, membership(e.app.topology.app))
 	if err != nil || data == nil {
 		return nil, revision, err
 	}
@@ -196,7 +194,7 @@ func (e *evolution) update(ctx context.Context, change func(*shapesNote) (bool, 
 		if err != nil {
 			return err
 		}
-		if done, err := e.app.client.SetGroupNote(ctx, e.app.group(), data, revision); err != nil || done {
+		if done, err := e.app.client.SetGroupNote(ctx, membership(e.app.topology.app), data, revision); err != nil || done {
 			return err
 		}
 	}

@@ -48,7 +48,9 @@ func fold[V, A any](in Upstream[V], f folding[V, A]) Aggregated[V, A] {
 		case sliding:
 			return newSlides(f, c).handler()
 		default:
-			return spanned[V, A]{f, c, WindowStore[aggregate[A]](c, "windows", f.windows.longest()+f.grace+1)}.handler()
+			s := spanned[V, A]{f, c, WindowStore[aggregate[A]](c, "windows", f.windows.longest()+f.grace+1)}
+			exposeWindowed(c, "windows", s.rows, s.starting)
+			return s.handler()
 		}
 	})
 	changed := updates.Filter(func(u update[V, A]) bool { return u.hasNew })
@@ -174,6 +176,16 @@ func (s spanned[V, A]) row(key string, w span) (RowID, aggregate[A], bool) {
 		return id, agg, true
 	}
 	return RowID{Key: key, At: at}, aggregate[A]{}, false
+}
+
+// starting returns the window whose row is at a time.
+func (s spanned[V, A]) starting(at time.Time) Window {
+	for w := range s.windows.spans(at.UnixNano()) {
+		if max(w.start, 0) == at.UnixNano() {
+			return s.window(w)
+		}
+	}
+	return Window{}
 }
 
 // window is what results carry. The end does not belong to it, so nothing follows once stream time has passed the instant before.

@@ -63,7 +63,7 @@ func newInstance(ctx, commits context.Context, a *App, g *group) *instance {
 // join makes this instance a member of those that share the app's tasks.
 func (in *instance) join(ctx context.Context) error {
 	cfg := stream.MembershipConfig{
-		Name: in.app.group(), Level: in.app.evolved.level, Member: in.app.cfg.Instance, SessionTimeout: in.app.cfg.SessionTimeout, Standby: in.app.cfg.Standby,
+		Name: membership(in.app.topology.app), Level: in.app.evolved.level, Member: in.app.cfg.Instance, SessionTimeout: in.app.cfg.SessionTimeout, Standby: in.app.cfg.Standby,
 		Assigned: func(claims []stream.Claim) {
 			for _, c := range claims {
 				in.group.todo.add(func() { in.assigned(c.Item) })
@@ -196,12 +196,18 @@ func (in *instance) over(r *runner, err error) error {
 	switch {
 	case err != nil && s.lost:
 		r.log.Info("another instance has this task now; what had not been committed here is processed there", zap.Error(err))
-	case errors.Is(err, stream.ErrTrimmed) && !s.ending:
+	case errors.Is(err, stream.ErrTrimmed):
+		if s.ending { // it is not wanted any more, or else next says so
+			break
+		}
 		s.next = wishFollow
 		if s.owned {
 			s.next = wishRun
 		}
 		r.log.Info("the journal was trimmed while it was read; it is read again", zap.Error(err))
+	case errors.Is(err, stream.ErrFenced) && !r.entered && !s.ending:
+		s.next = wishRun
+		r.log.Info("the last owner has committed once more while the task was taken over; it is taken over again", zap.Error(err))
 	case errors.Is(err, stream.ErrFenced):
 		in.group.start(nil, func() error { return in.fenced(id, err) })
 	case err != nil:

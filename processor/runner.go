@@ -47,6 +47,9 @@ type runner struct {
 	stored  []storedEntry // the journal's entries, until the task has been taken over
 	worked  uint64        // records processed, and times moved, so far
 	sizes   atomic.Pointer[[]engine.StoreSize]
+	passed  bool  // the app's gate: it may take records
+	desk    *desk // nil: nobody can ask
+	entered bool  // it has been the owner
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
@@ -54,7 +57,7 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 	if a.cfg.Guarantee == AtLeastOnce {
 		task.AtLeastOnce(rand.Text())
 	}
-	return &runner{
+	r := &runner{
 		app: a, sub: sub, task: task,
 		log:     a.cfg.Logger.With(zap.String("task", a.topology.app+"/"+task.ID())),
 		inbox:   newInbox(len(sub.plan.Inputs)),
@@ -64,6 +67,8 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 		control: make(chan func()),
 		commits: commitState{jobs: make(chan job, 1), results: make(chan result, 1)},
 	}
+	r.desk = newDesk(r)
+	return r
 }
 
 // run takes the task over, works until ctx ends or something fails, and gives it back in order. commits ends the last of it.
@@ -87,6 +92,7 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	r.entered = true
 	commitCtx, stop := context.WithCancel(commits)
 	defer stop()
 	var wg sync.WaitGroup
@@ -100,8 +106,13 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 		}
 		return err
 	}
+	defer r.desk.close()
+	if err := r.desk.open(false); err != nil {
+		return err
+	}
 	r.active = time.Now()
 	r.attach(ctx)
+	defer r.pass(false)
 	err = r.loop(ctx)
 	r.task.Rest()
 	if err == nil {
@@ -198,6 +209,12 @@ func (r *runner) loop(ctx context.Context) error {
 	tick := time.NewTicker(r.tickEvery())
 	defer tick.Stop()
 	for ctx.Err() == nil {
+		if r.app.Paused() || !r.pass(true) {
+			if err := r.rest(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		more, err := r.work(ctx)
 		if err != nil {
 			return err
@@ -231,6 +248,9 @@ func (r *runner) work(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	for range slice {
+		if r.app.Paused() || ctx.Err() != nil { // a user function may take its time
+			return true, nil
+		}
 		ready, err := r.ready(ctx)
 		if err != nil || !ready {
 			return false, err

@@ -16,7 +16,9 @@ type Sessions[V any] struct {
 // SessionStore makes the store of that name, unique within the operator. retention must be more than zero. It is called in the
 // function given to Process, not later.
 func SessionStore[V, Out any](c *Context[Out], name string, retention time.Duration) *Sessions[V] {
-	return &Sessions[V]{WindowStore[engine.SessionRow[V]](c, name, retention)}
+	s := &Sessions[V]{WindowStore[engine.SessionRow[V]](c, name, retention)}
+	exposeSessions(c, name, s)
+	return s
 }
 
 // Put sets the value of the session of key that starts and ends at these times; both belong to it. It reports false, and does

@@ -28,10 +28,14 @@ type KeyValue[V any] struct {
 // function given to Process, not later.
 func KeyValueStore[V, Out any](c *Context[Out], name string, on ...Medium) *KeyValue[V] {
 	full := c.declare(name)
+	s := new(KeyValue[V])
 	if c.medium(full, on) == OnDisk {
-		return &KeyValue[V]{engine.NewOnDisk(c.w.task, full, storeCodec[V]{})}
+		s.s = engine.NewOnDisk(c.w.task, full, storeCodec[V]{})
+	} else {
+		s.s = engine.NewKeyValue(c.w.task, full, storeCodec[V]{})
 	}
-	return &KeyValue[V]{engine.NewKeyValue(c.w.task, full, storeCodec[V]{})}
+	exposeKeyValue(c, name, s)
+	return s
 }
 
 // medium returns where a store is kept.
@@ -58,7 +62,9 @@ func ExpiringStore[V, Out any](c *Context[Out], name string, ttl time.Duration) 
 	if ttl <= 0 && c.w.probe != nil {
 		c.w.probe.mistake(callSite(), "ExpiringStore %s: the time to live must be more than zero, got %v", full, ttl)
 	}
-	return &KeyValue[V]{engine.NewExpiring(c.w.task, full, max(int64(ttl), 1), storeCodec[V]{})}
+	s := &KeyValue[V]{engine.NewExpiring(c.w.task, full, max(int64(ttl), 1), storeCodec[V]{})}
+	exposeKeyValue(c, name, s)
+	return s
 }
 
 // storeCodec is JSON that takes text as it comes: what strangers have sent must not keep a task from committing.
@@ -119,7 +125,9 @@ func WindowStore[V, Out any](c *Context[Out], name string, retention time.Durati
 	if retention <= 0 && c.w.probe != nil {
 		c.w.probe.mistake(callSite(), "WindowStore %s: the retention must be more than zero, got %v", full, retention)
 	}
-	return &Windowed[V]{engine.NewWindow(c.w.task, full, max(int64(retention), 1), storeCodec[V]{})}
+	s := &Windowed[V]{engine.NewWindow(c.w.task, full, max(int64(retention), 1), storeCodec[V]{})}
+	exposeWindowed(c, name, s, nil)
+	return s
 }
 
 // RowID names one row of a Windowed store.

@@ -3,6 +3,7 @@ package processor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -26,7 +27,7 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 	if err := r.task.Err(); err != nil {
 		return nil, err
 	}
-	journal, err := r.app.client.OpenJournal(ctx, r.app.topology.app+"-"+r.task.ID()+"-journal")
+	journal, err := r.app.client.OpenJournal(ctx, journalOf(r.app.topology.app, r.task.ID()))
 	if err != nil {
 		return nil, err
 	}
@@ -49,10 +50,11 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 		case <-until.Done():
 		}
 	})
+	var deskErr error
 	err = journal.Follow(until, stream.Follower{
 		Entry: func(e stream.Entry) error {
 			r.stored = append(r.stored, storedEntry{e.Seq, e.Stored})
-			if err := r.task.Follow(e.Seq, e.Data); err != nil {
+			if err := r.desk.applying(func() error { return r.task.Follow(e.Seq, e.Data) }); err != nil {
 				return err
 			}
 			first, _ := slices.BinarySearchFunc(r.stored, r.task.Oldest(), storedEntry.compare)
@@ -62,10 +64,12 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 		CaughtUp: func(entries int) {
 			r.log.Debug("follows the task's owner", zap.Int("journal_entries", entries))
 			r.warm()
+			deskErr = r.desk.open(true)
 		},
 	})
 	stop()
-	return journal, err
+	r.desk.close()
+	return journal, errors.Join(err, deskErr)
 }
 
 // await returns when the task is this instance's, or ctx has ended. There is nothing to warm up.
@@ -88,6 +92,8 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	if err != nil {
 		return nil, err
 	}
+	// After a reset no number comes again, unless there was more than one commit a millisecond, for all the task's life.
+	r.task.NumberFrom(uint64(time.Now().UnixMilli()))
 	c := r.newCommitter(journal)
 	fence, err := r.task.Commit(r.app.owner, true)
 	if err != nil {

@@ -27,12 +27,14 @@ func VersionedStore[V, Out any](c *Context[Out], name string, retention time.Dur
 		c.w.probe.mistake(callSite(), "VersionedStore %s.%s: the retention must be more than zero, got %v", c.vertex.name, name, retention)
 	}
 	retention = max(retention, 1)
-	return &Versioned[V]{
+	s := &Versioned[V]{
 		now: c.StreamTime, retention: retention,
 		current: KeyValueStore[engine.Version[V]](c, name, InMemory),
 		deleted: WindowStore[bool](c, name+"-deleted", retention),
 		past:    WindowStore[engine.Version[V]](c, name+"-past", retention),
 	}
+	exposeVersioned(c, name, s)
+	return s
 }
 
 // Put sets the value of key from at on, until the next version that there is. It reports whether it was taken, and whether it is the

@@ -402,3 +402,21 @@ func (e *EncodeError) Error() string {
 
 // Unwrap gives the codec's error.
 func (e *EncodeError) Unwrap() error { return e.Err }
+
+// ErrNoService says that nobody answers requests on a subject: not at the moment, or not at all.
+var ErrNoService = errors.New("nobody answers there")
+
+// ServiceError is a service's refusal to answer.
+type ServiceError struct {
+	// Subject is where it was asked.
+	Subject string
+	// Code says of what kind it is: ServiceBadRequest, for example.
+	Code int
+	// Text is the service's own.
+	Text string
+}
+
+// Error names the subject and what the service says.
+func (e *ServiceError) Error() string {
+	return fmt.Sprintf("stream: request to %s: refused with code %d: %s", e.Subject, e.Code, e.Text)
+}

@@ -8,12 +8,15 @@ import (
 )
 
 // noteToken is where the log of all groups keeps what the members of one have written down for those to come.
-const noteToken = "note"
+const noteToken = "note."
+
+// lastNote is the one note that a group has.
+const lastNote = noteToken + "last"
 
 // GroupNote reads what the members of a group have written down for those to come, and its revision: nil and 0 if that is nothing. group
 // is a name as in MembershipConfig.
 func (c *Client) GroupNote(ctx context.Context, group string) (note []byte, revision uint64, err error) {
-	m, err := c.lastEntry(ctx, groupsSubject+group+"."+noteToken)
+	m, err := c.lastEntry(ctx, groupsSubject+group+"."+lastNote)
 	if err != nil {
 		return nil, 0, fmt.Errorf("stream: read the note of group %q: %w", group, err)
 	}
@@ -29,7 +32,7 @@ func (c *Client) SetGroupNote(ctx context.Context, group string, note json.RawMe
 	if err := c.openGroupsStream(ctx); err != nil {
 		return false, err
 	}
-	_, err = c.write(ctx, logEntry{subject: groupsSubject + group + "." + noteToken, body: note, expected: revision})
+	_, err = c.write(ctx, logEntry{subject: groupsSubject + group + "." + lastNote, body: note, expected: revision})
 	if errors.Is(err, errOutdated) {
 		return false, nil
 	}

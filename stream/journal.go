@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -171,6 +172,26 @@ func (c *Client) DeleteJournal(ctx context.Context, name string) error {
 		return &JournalError{Journal: name, Err: fmt.Errorf("delete it: %w", err)}
 	}
 	return nil
+}
+
+// Journals gives the names of all journals that this connection can see, in order.
+func (c *Client) Journals(ctx context.Context) ([]string, error) {
+	var found []string
+	err := c.ask(ctx, func(ctx context.Context) error {
+		found = found[:0]
+		streams := c.js.ListStreams(ctx, jetstream.WithStreamListSubject(journalSubject("*")))
+		for info := range streams.Info() {
+			if name := info.Config.Name; info.Config.Metadata[metaJournal] == name {
+				found = append(found, name)
+			}
+		}
+		return streams.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("stream: list journals: %w", err)
+	}
+	slices.Sort(found)
+	return found, nil
 }
 
 // Name is the journal's name.

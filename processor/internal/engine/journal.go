@@ -95,6 +95,14 @@ func (t *Task) Settled() bool { return t.journal.recorded >= t.journal.withOutbo
 // LastCommit returns the number of the newest commit, 0 if there is none.
 func (t *Task) LastCommit() uint64 { return t.journal.last }
 
+// NumberFrom lets the commits of a task that has none begin after a number. Their numbers are part of the ids of what they produce: a task that is
+// begun anew must not use those of its former life again, which topics, and receivers beyond them, may still know.
+func (t *Task) NumberFrom(number uint64) {
+	if t.journal.last == 0 {
+		t.journal.last = number
+	}
+}
+
 // Oldest returns the place in the journal of the oldest commit that is needed, 0 if there is none.
 func (t *Task) Oldest() uint64 {
 	if len(t.journal.commits) == 0 {

@@ -93,6 +93,7 @@ type Task struct {
 	err        error
 	world      World
 	calls      calls
+	views      map[string]any // what Expose was given
 }
 
 // World is what a task has of the world beside its records: nothing but the clock and the patience to wait.

@@ -1,0 +1,217 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rossby-streams/rossby/stream"
+)
+
+var (
+	// ErrNoStore is what the error of NewQuery wraps when the topology has no such store.
+	ErrNoStore = errors.New("no such store")
+	// ErrUnanswered is what the error of a Query wraps when nobody has answered in time, beside the last reason.
+	ErrUnanswered = errors.New("nobody has answered the query")
+)
+
+// QueryConfig says who is asked. The zero value asks the owner of each key.
+type QueryConfig struct {
+	// Standby asks a copy that another instance keeps, if there is one (Config.Standby, and tasks that are about to move), else the owner. Copies
+	// answer at once and spare the owner; what they say was true a moment ago.
+	Standby bool
+}
+
+// queryTimeout is how long a query without a deadline is tried.
+const queryTimeout = 10 * time.Second
+
+// Query asks one store of a running app, from anywhere. Instances with Config.Queries answer, over NATS: each question
+// goes to the instance that has the task. While a task moves it is asked again, until ctx ends, or for 10 s if ctx has no
+// deadline; the error wraps ErrUnanswered then. A *stream.ServiceError says that the question was refused.
+//
+// What an owner answers is committed, and it was the owner after it was asked: no failure takes an answer back, and nothing older than an
+// earlier answer comes, whichever instance gives it. Answers of standbys are committed as well, but may be old: compare Commit.
+//
+// A Query may be used by several goroutines.
+type Query[V any] struct {
+	client    *stream.Client
+	app       string
+	store     string
+	parts     int
+	partition int // -1: where the key is
+	cfg       QueryConfig
+}
+
+// NewQuery returns a query to a store: operator and store as named in the topology, with V as its type. Aggregates keep theirs in "aggregates", "windows" or
+// "sessions" under their name, tables in "rows". The error wraps ErrNoStore if the topology has none of that name.
+func NewQuery[V any](client *stream.Client, t *Topology, operator, store string, cfg QueryConfig) (*Query[V], error) {
+	var known []string
+	for _, sub := range t.subs {
+		for _, v := range sub.vertices {
+			for _, s := range v.stores {
+				known = append(known, v.name+" "+s)
+				if v.name == operator && s == store {
+					return &Query[V]{client: client, app: t.app, store: operator + "." + store, parts: sub.partitions, partition: -1, cfg: cfg}, nil
+				}
+			}
+		}
+	}
+	slices.Sort(known)
+	return nil, fmt.Errorf("query app %s: %w: %q of operator %q; operators and their stores are: %s", t.app, ErrNoStore, store, operator, strings.Join(known, ", "))
+}
+
+// At returns the query for one partition: for keys that are not where a record with that key is, since an operator has made them up.
+func (q *Query[V]) At(partition int) *Query[V] {
+	at := *q
+	at.partition = partition
+	return &at
+}
+
+// Answer is what one task has answered.
+type Answer[V any] struct {
+	// Rows are those that were asked for.
+	Rows []Row[V]
+	// Partition and Instance say who has answered. Instance is Config.Instance, or made up where that is empty.
+	Partition int
+	Instance  string
+	// Standby says that it was no owner.
+	Standby bool
+	// Commit is the number of the last commit in the answer: of two answers of a task, that with the greater one is newer.
+	Commit uint64
+	// StreamTime is the highest event time that the task has processed; zero: none.
+	StreamTime time.Time
+	// Positions say what of its inputs the task has processed.
+	Positions []InputPosition
+}
+
+// InputPosition says that a task has processed its partition of a topic up to an offset, exclusively.
+type InputPosition struct {
+	Topic string
+	Next  uint64
+}
+
+// Row is a row of a store.
+type Row[V any] struct {
+	Key   string
+	Value V
+	// Time is the row's event time: that of a window store's row; of an aggregate, the highest event time added; of a versioned value, that from which it
+	// counts. Zero: the store does not know.
+	Time time.Time
+	// Window is that of an aggregate or a session; its Closes is zero.
+	Window Window
+}
+
+// Get asks for the value of a key, of a key-value or versioned store. There is one row if there is a value, else none.
+func (q *Query[V]) Get(ctx context.Context, key string) (Answer[V], error) {
+	a, _, err := q.ask(ctx, q.partitionOf(key), question{verb: verbGet, key: key, limit: 1})
+	return a, err
+}
+
+// Range asks for the rows with from <= key < to; an empty to is no end. It yields pages of rows, in order of the keys, of one partition after
+// another; each page is what Get would say of its keys at one moment. It stops at the first error. To find a page, the task visits all
+// keys of the store, and processes nothing meanwhile.
+func (q *Query[V]) Range(ctx context.Context, from, to string) iter.Seq2[Answer[V], error] {
+	return func(yield func(Answer[V], error) bool) {
+		for p := range q.parts {
+			if q.partition >= 0 && p != q.partition {
+				continue
+			}
+			if !q.pages(ctx, p, question{verb: verbRange, from: from, to: to, limit: maxQueryRows}, yield) {
+				return
+			}
+		}
+	}
+}
+
+// Windows asks for the rows of a key in a window or session store: those with from <= time <= to, the windows that start then, or the
+// sessions that overlap that span. It yields pages of rows by time, sessions by their end. It stops at the first error.
+func (q *Query[V]) Windows(ctx context.Context, key string, from, to time.Time) iter.Seq2[Answer[V], error] {
+	return func(yield func(Answer[V], error) bool) {
+		since, until := fromNanos(clampNanos(from)), fromNanos(clampNanos(to))
+		q.pages(ctx, q.partitionOf(key), question{verb: verbWindows, key: key, since: since, until: until, limit: maxQueryRows}, yield)
+	}
+}
+
+// pages yields what one partition has to say. It reports whether there was no error and nobody has had enough.
+func (q *Query[V]) pages(ctx context.Context, partition int, what question, yield func(Answer[V], error) bool) bool {
+	for {
+		a, more, err := q.ask(ctx, partition, what)
+		if !yield(a, err) || err != nil {
+			return false
+		}
+		if more == "" {
+			return true
+		}
+		what.more = more
+	}
+}
+
+func (q *Query[V]) partitionOf(key string) int {
+	if q.partition >= 0 {
+		return q.partition
+	}
+	return stream.Partition(key, q.parts)
+}
+
+// ask asks until there is an answer or ctx ends.
+func (q *Query[V]) ask(ctx context.Context, partition int, what question) (a Answer[V], more string, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("query store %s of app %s, partition %d: %w", q.store, q.app, partition, err)
+		}
+	}()
+	if partition >= q.parts {
+		return a, "", fmt.Errorf("there are only %d partitions, from 0 on", q.parts)
+	}
+	data, err := what.encode()
+	if err != nil {
+		return a, "", err
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, queryTimeout)
+		defer cancel()
+	}
+	pause, patience := queryPause, queryPatience
+	for ; ; pause, patience = min(2*pause, 32*queryPause), 2*patience {
+		one, cancel := context.WithTimeout(ctx, patience)
+		answer, err := q.askOnce(one, partition, what.verb, data)
+		cancel()
+		var refused *stream.ServiceError
+		switch {
+		case err == nil:
+			return readAnswer[V](answer)
+		case errors.As(err, &refused) && refused.Code != stream.ServiceUnavailable:
+			return a, "", err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return a, "", fmt.Errorf("%w: %w: %w (is an instance running, with Config.Queries?)", ErrUnanswered, ctx.Err(), err)
+		case <-timer.C:
+		}
+	}
+}
+
+// queryPause is the first pause between two attempts, queryPatience how long the first one may take: who dies with a question
+// does not say so.
+const (
+	queryPause    = 10 * time.Millisecond
+	queryPatience = 250 * time.Millisecond
+)
+
+// askOnce asks a standby, if it is to, and the owner if there is none.
+func (q *Query[V]) askOnce(ctx context.Context, partition int, verb string, data []byte) ([]byte, error) {
+	if q.cfg.Standby {
+		answer, err := q.client.Request(ctx, querySubject(q.app, q.store, partition, true, verb), data)
+		if !errors.Is(err, stream.ErrNoService) {
+			return answer, err
+		}
+	}
+	return q.client.Request(ctx, querySubject(q.app, q.store, partition, false, verb), data)
+}

@@ -1,0 +1,220 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// ErrActive is what the error of Reset wraps when instances of the app are running. It is an *ActiveError.
+var ErrActive = errors.New("instances of the app are active")
+
+// ActiveError says which instances keep an app from being reset. Nothing was deleted unless During.
+type ActiveError struct {
+	App string
+	// Instances are their names: Config.Instance, or made up where that is empty.
+	Instances []string
+	// Seen is when the server heard of the last one. One that has died is known of until its SessionTimeout is over, and a little
+	// more; so is one with a static name that has left.
+	Seen time.Time
+	// During says that they joined while Reset was at work: stop them and reset again.
+	During bool
+}
+
+// Error names the instances and the way out.
+func (e *ActiveError) Error() string {
+	when := "nothing was deleted"
+	if e.During {
+		when = "they joined meanwhile"
+	}
+	return fmt.Sprintf("app %s: %v: %s, last heard of at %s; %s: stop them, or wait for the session timeout of those that have died, and reset again",
+		e.App, ErrActive, strings.Join(e.Instances, ", "), e.Seen.Format(time.RFC3339), when)
+}
+
+// Is reports whether target is ErrActive.
+func (e *ActiveError) Is(target error) bool { return target == ErrActive }
+
+// ResetConfig says how Reset works. The zero value resets the app.
+type ResetConfig struct {
+	// DryRun only tells what would be deleted. It works while instances are running, too.
+	DryRun bool
+	// DeadLetters deletes the topic of dead letters as well, if the app made it under its own name: see Builder.DeadLetters.
+	DeadLetters bool
+}
+
+// Belongings are what an app keeps on the server beside the topics that its topology names.
+type Belongings struct {
+	// Journals hold the state of its tasks, one each.
+	Journals []string
+	// Topics are the repartition topics, and that of its dead letters if those are to go.
+	Topics []string
+	// Groups are the topics in which it has a consumer group, named after the app, that shows how far it has come.
+	Groups []string
+}
+
+// Reset deletes everything that an app keeps on the server: the journals of its tasks with all state, its repartition topics, its
+// consumer groups and what is known of its instances. It returns what that was. The next Run begins at the beginning of its topics. What it has written to
+// topics stays, and so do the topics it reads: empty those of results first if they should hold the new ones only.
+//
+// While instances are running it refuses with an *ActiveError. It knows what the topology as given says: journals and topics of operators that
+// have been renamed since are those of the former topology. Bounded runs are no instances and are not noticed: they end with an error when their journals are
+// gone. A Reset that failed may have deleted a part: repeat it before the app runs again.
+func Reset(ctx context.Context, client *stream.Client, t *Topology, cfg ResetConfig) (Belongings, error) {
+	r := &reset{client: client, topology: t, cfg: cfg}
+	err := r.run(ctx)
+	if err != nil && !errors.Is(err, ErrActive) {
+		err = fmt.Errorf("reset app %s: %w", t.app, err)
+	}
+	return r.found, err
+}
+
+// reset is one Reset under way.
+type reset struct {
+	client   *stream.Client
+	topology *Topology
+	cfg      ResetConfig
+	found    Belongings
+}
+
+func (r *reset) run(ctx context.Context) error {
+	if !r.cfg.DryRun {
+		if err := r.inactive(ctx, false); err != nil {
+			return err
+		}
+	}
+	if err := r.find(ctx); err != nil || r.cfg.DryRun {
+		return err
+	}
+	// An app with journals and no repartition topics refuses to run; one with the topics and no journals would count twice.
+	for _, name := range r.found.Topics {
+		if err := r.client.DeleteTopic(ctx, name); err != nil && !isNoTopic(err) {
+			return err
+		}
+	}
+	for _, name := range r.found.Journals {
+		if err := r.client.DeleteJournal(ctx, name); err != nil {
+			return err
+		}
+	}
+	for _, spec := range r.topology.inputs() {
+		if slices.Contains(r.found.Groups, spec.Name) {
+			if err := r.client.DeleteGroup(ctx, spec, r.topology.app); err != nil && !isNoTopic(err) {
+				return err
+			}
+		}
+	}
+	if err := r.inactive(ctx, true); err != nil {
+		return err
+	}
+	return r.client.Disband(ctx, membership(r.topology.app))
+}
+
+func isNoTopic(err error) bool {
+	var none *stream.TopicNotFoundError
+	return errors.As(err, &none)
+}
+
+// membership is the name of the group whose members share an app's tasks.
+func membership(app string) string { return "app." + app }
+
+func (r *reset) inactive(ctx context.Context, during bool) error {
+	members, err := r.client.Joined(ctx, membership(r.topology.app))
+	if err != nil || len(members) == 0 {
+		return err
+	}
+	e := &ActiveError{App: r.topology.app, During: during}
+	for _, m := range members {
+		e.Instances = append(e.Instances, m.Name)
+		if m.Seen.After(e.Seen) {
+			e.Seen = m.Seen
+		}
+	}
+	return e
+}
+
+// find fills found with what there is.
+func (r *reset) find(ctx context.Context) error {
+	journals, err := r.client.Journals(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range journals {
+		if r.topology.hasJournal(name) {
+			r.found.Journals = append(r.found.Journals, name)
+		}
+	}
+	for _, name := range r.topology.ownTopics(r.cfg.DeadLetters) {
+		_, err := r.client.DescribeTopic(ctx, name)
+		if err != nil && !isNoTopic(err) {
+			return err
+		}
+		if err == nil {
+			r.found.Topics = append(r.found.Topics, name)
+		}
+	}
+	for _, spec := range r.topology.inputs() {
+		groups, err := r.client.Groups(ctx, spec)
+		if err != nil && !isNoTopic(err) {
+			return err
+		}
+		if slices.ContainsFunc(groups, func(g stream.GroupInfo) bool { return g.Group == r.topology.app }) {
+			r.found.Groups = append(r.found.Groups, spec.Name)
+		}
+	}
+	return nil
+}
+
+// journalOf is the name of the journal of a task.
+func journalOf(app, task string) string { return app + "-" + task + "-journal" }
+
+// hasJournal reports whether a journal belongs to a task of the topology, however many partitions it had.
+func (t *Topology) hasJournal(name string) bool {
+	for _, sub := range t.subs {
+		const any = "*"
+		prefix, suffix, _ := strings.Cut(journalOf(t.app, sub.name+"-"+any), any)
+		rest, ok1 := strings.CutPrefix(name, prefix)
+		number, ok2 := strings.CutSuffix(rest, suffix)
+		if !ok1 || !ok2 {
+			continue
+		}
+		if p, err := strconv.Atoi(number); err == nil && strconv.Itoa(p) == number && p >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// ownTopics are the topics that nobody has named but the app: they go when it goes.
+func (t *Topology) ownTopics(letters bool) []string {
+	var own []string
+	for _, sub := range t.subs {
+		for _, in := range sub.plan.Inputs {
+			if in.Internal {
+				own = append(own, in.Topic.Name)
+			}
+		}
+	}
+	if letters && t.deadLetters.Name == defaultDeadLetters(t.app) {
+		own = append(own, t.deadLetters.Name)
+	}
+	return own
+}
+
+// inputs are the topics that the tasks read and that users have named.
+func (t *Topology) inputs() []stream.TopicSpec {
+	var specs []stream.TopicSpec
+	for _, sub := range t.subs {
+		for _, in := range sub.plan.Inputs {
+			if !in.Internal && !slices.ContainsFunc(specs, func(s stream.TopicSpec) bool { return s.Name == in.Topic.Name }) {
+				specs = append(specs, in.Topic)
+			}
+		}
+	}
+	return specs
+}
