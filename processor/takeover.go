@@ -76,6 +76,11 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
+	if r.task.LastCommit() == 0 {
+		if err := r.checkLost(ctx); err != nil {
+			return nil, err
+		}
+	}
 	undelivered, err := r.task.Restored()
 	if err != nil {
 		return nil, err

@@ -110,23 +110,23 @@ func (t *Task) appendOutbox(dst []byte, messages []outMessage) []byte {
 func (t *Task) Restore(seq uint64, data []byte) error {
 	d := &decoder{data: data}
 	if v := d.byte(); d.err == nil && v != commitVersion {
-		return fmt.Errorf("restore task %s: journal entry %d has format %d, this program reads format %d: run the version that wrote it, or reset the app", t.ID(), seq, v, commitVersion)
+		return t.stateError(seq, fmt.Errorf("it has format %d, this program reads format %d: run the version that wrote it", v, commitVersion))
 	}
 	_ = d.string() // owner
 	number := d.uvarint()
 	delivered := d.uvarint()
 	now := d.varint()
 	if err := t.restorePositions(d); err != nil {
-		return fmt.Errorf("restore task %s, journal entry %d: %w", t.ID(), seq, err)
+		return t.stateError(seq, err)
 	}
 	if err := t.restoreStores(d, number); err != nil {
-		return fmt.Errorf("restore task %s, journal entry %d: %w", t.ID(), seq, err)
+		return t.stateError(seq, err)
 	}
 	if d.err != nil {
-		return fmt.Errorf("restore task %s, journal entry %d: %w", t.ID(), seq, d.err)
+		return t.stateError(seq, d.err)
 	}
 	if number <= t.journal.last {
-		return fmt.Errorf("restore task %s, journal entry %d: %w: commit %d follows commit %d", t.ID(), seq, errCorrupt, number, t.journal.last)
+		return t.stateError(seq, fmt.Errorf("%w: commit %d follows commit %d", errCorrupt, number, t.journal.last))
 	}
 	t.now = max(t.now, now)
 	t.journal.add(number, len(data))
@@ -144,7 +144,7 @@ func (t *Task) restorePositions(d *decoder) error {
 		}
 		in := t.inputOf(topic)
 		if in == nil {
-			return fmt.Errorf("the task was reading topic %q, this topology does not: bring the input back, or give the app a new name", topic)
+			return fmt.Errorf("the task was reading topic %q, this topology does not: bring the input back", topic)
 		}
 		in.next, in.index, in.seen = next, index, seen
 	}
@@ -168,7 +168,7 @@ func (t *Task) restoreStores(d *decoder, number uint64) error {
 		}
 		s, ok := t.Store(name).(store)
 		if !ok {
-			return fmt.Errorf("there is state of %q, which this topology does not have: bring the operator back under its name, or give the app a new name", name)
+			return fmt.Errorf("there is state of %q, which this topology does not have: bring the operator back under its name", name)
 		}
 		for range d.count() {
 			if err := s.restore(d, number); err != nil {
@@ -202,7 +202,7 @@ func (t *Task) Restored() ([]Undelivered, error) {
 		}
 		messages, err := t.decodeOutbox(c.outbox)
 		if err != nil {
-			return nil, fmt.Errorf("restore the outbox of task %s, commit %d: %w", t.ID(), c.number, err)
+			return nil, t.stateError(c.seq, err)
 		}
 		if len(messages) > 0 {
 			undelivered = append(undelivered, Undelivered{Number: c.number, Seq: c.seq, Outbox: outgoing(t.plan, t.ID(), c.number, messages)})
