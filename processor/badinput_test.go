@@ -250,3 +250,38 @@ func TestServerLosesItsData(t *testing.T) {
 	_, err = client.DescribeTopic(t.Context(), tallied.Name)
 	require.ErrorAs(t, err, &gone, "the app has not begun anew by itself")
 }
+
+// TestOutboxOfAFormerSinkIsDelivered has an app die between a commit and its delivery, and goes on with a topology without the sink.
+func TestOutboxOfAFormerSinkIsDelivered(t *testing.T) {
+	client, js := tallyWorld(t)
+	running, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	core, logs := observer.New(zap.DebugLevel)
+	app := processor.NewApp(client, tally(t), processor.Config{Logger: zap.New(core)})
+	go func() { ended <- app.Run(running) }()
+	require.Eventually(t, func() bool { return logs.FilterMessage("took over").Len() == 1 }, time.Minute, 5*time.Millisecond)
+	require.NoError(t, js.DeleteStream(t.Context(), tallies.Spec().BackingStream(0)))
+	moreInts(t, client, 1)
+	var gone *stream.TopicNotFoundError
+	require.ErrorAs(t, <-ended, &gone)
+	without := func() *processor.Topology {
+		b := processor.NewBuilder("tally")
+		processor.Process(processor.From(b, tallied), "tally", func(c *processor.Context[int]) processor.Handler[int] {
+			processor.KeyValueStore[int](c, "last")
+			processor.KeyValueStore[int](c, "seen")
+			return processor.Handler[int]{Record: func(processor.Record[int]) error { return nil }}
+		})
+		return build(t, b)
+	}
+	err := newApp(t, client, without(), true).Run(t.Context())
+	require.ErrorAs(t, err, &gone)
+	require.ErrorContains(t, err, "bring the sink back")
+	require.NoError(t, client.CreateTopic(t.Context(), tallies.Spec()))
+	for range 2 {
+		require.NoError(t, newApp(t, client, without(), true).Run(t.Context()))
+		records := all(t, client, tallies)
+		require.Len(t, records, 1)
+		require.Equal(t, 4, records[0].Value)
+	}
+}

@@ -3,8 +3,10 @@ package processor
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/rossby-streams/rossby/processor/internal/engine"
+	"github.com/rossby-streams/rossby/stream"
 )
 
 // StateError says that the journal of a task cannot be restored. See its fields.
@@ -37,6 +39,28 @@ func (r *runner) checkLost(ctx context.Context) error {
 		if at.Next > 1 {
 			return &StateLostError{App: app, Task: r.task.ID(), Topic: in.Topic.Name, Next: at.Next}
 		}
+	}
+	return nil
+}
+
+// findFormerSinks asks the server for the topics of records that an earlier topology has left undelivered and this one does not write.
+func (r *runner) findFormerSinks(ctx context.Context, outbox []stream.Outgoing) error {
+	former := make(map[string]stream.TopicSpec)
+	for i := range outbox {
+		name := outbox[i].Topic.Name
+		if slices.ContainsFunc(r.sub.plan.Sinks, func(s engine.Sink) bool { return s.Topic.Name == name }) {
+			continue
+		}
+		spec, known := former[name]
+		if !known {
+			info, err := r.app.client.DescribeTopic(ctx, name)
+			if err != nil {
+				return fmt.Errorf("there are undelivered records for %q, which this topology does not write: bring the sink back until they are delivered: %w", name, err)
+			}
+			spec = info.Spec
+			former[name] = spec
+		}
+		outbox[i].Topic = spec
 	}
 	return nil
 }

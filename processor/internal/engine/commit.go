@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -196,23 +197,26 @@ func (t *Task) Restored() ([]Undelivered, error) {
 	t.keep()
 	t.changed = false
 	var undelivered []Undelivered
+	plan := *t.plan
+	plan.Sinks = slices.Clone(plan.Sinks) // and those that this topology does not have any more
 	for _, c := range t.journal.commits {
 		if c.number <= t.journal.delivered || len(c.outbox) == 0 {
 			continue
 		}
-		messages, err := t.decodeOutbox(c.outbox)
+		messages, err := plan.decodeOutbox(c.outbox)
 		if err != nil {
 			return nil, t.stateError(c.seq, err)
 		}
 		if len(messages) > 0 {
-			undelivered = append(undelivered, Undelivered{Number: c.number, Seq: c.seq, Outbox: outgoing(t.plan, t.ID(), c.number, messages)})
+			undelivered = append(undelivered, Undelivered{Number: c.number, Seq: c.seq, Outbox: outgoing(&plan, t.ID(), c.number, messages)})
 		}
 	}
 	t.journal.forgetOutboxes()
 	return undelivered, nil
 }
 
-func (t *Task) decodeOutbox(data []byte) ([]outMessage, error) {
+// decodeOutbox reads an outbox. Topics that p does not write become sinks of which only the name is known.
+func (p *Plan) decodeOutbox(data []byte) ([]outMessage, error) {
 	d := &decoder{data: data}
 	messages := make([]outMessage, 0, d.count())
 	for range cap(messages) {
@@ -221,20 +225,12 @@ func (t *Task) decodeOutbox(data []byte) ([]outMessage, error) {
 		if d.err != nil {
 			return nil, d.err
 		}
-		m.sink = t.sinkOf(topic)
+		m.sink = slices.IndexFunc(p.Sinks, func(s Sink) bool { return s.Topic.Name == topic })
 		if m.sink < 0 {
-			return nil, fmt.Errorf("there are undelivered records for topic %q, which this topology does not write: bring the sink back until they are delivered", topic)
+			m.sink = len(p.Sinks)
+			p.Sinks = append(p.Sinks, Sink{Topic: stream.TopicSpec{Name: topic}})
 		}
 		messages = append(messages, m)
 	}
 	return messages, d.err
-}
-
-func (t *Task) sinkOf(topic string) int {
-	for i := range t.plan.Sinks {
-		if t.plan.Sinks[i].Topic.Name == topic {
-			return i
-		}
-	}
-	return -1
 }
