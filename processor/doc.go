@@ -81,13 +81,19 @@
 //   - Records of one key keep their order from a topic, through operators and repartition topics, to a topic.
 //   - What is no topic (Stream.Deliver) is handed over at least once, after the commit, each record with a token that names it.
 //   - A crash loses nothing that was stored and delivers nothing twice; what had not been committed is processed again.
+//   - With Config.Guarantee at AtLeastOnce, records are published before the commit that produced them, and without identities: state and
+//     positions are as above, but what was published since the last commit of an instance that dies, or is stale, is published again.
+//   - A topology that cannot go on with the state that is there does not start, and disturbs nobody: *EvolutionError. A journal that is
+//     gone or cannot be read is a *StateLostError or a *StateError, never a new beginning.
+//   - A rolling upgrade loses nothing: instances whose topology adds to the state wait until the former ones have gone (docs/evolution.md).
 //
 // # Caveats
 //
 //   - User functions must be pure, but for Process and its stores: they are called again for records that a crash has undone.
 //   - State is in memory, key-value stores on disk if they are told to (see Medium). A journal is at most about twice the live state, three
 //     times with stores on disk, and is read once at the start, for tasks with stores on disk only from where they stand.
-//   - All instances of an app run the same topology. A bounded run takes all tasks over, and ends instances that are running.
+//   - Instances of one app whose topologies keep the same state share its tasks, whatever else differs: a record is processed by the code
+//     of whoever has its task. A bounded run takes all tasks over, and ends instances that are running.
 //   - A task with a store on disk is followed by nobody: whoever takes it over restores it then, from its own disk if it has had it before.
 //   - A dead letter is a whole record: one branch or one result of many that fails takes the others of the record back. Give such an
 //     operator the policy Skip if the rest should stay.

@@ -33,7 +33,7 @@ func (e *EvolutionError) Error() string {
 	for i, c := range e.Conflicts {
 		parts[i] = fmt.Sprintf("sub-topology %s: %s, now %s (%s)", c.Part, c.Was, c.Is, c.Plan)
 	}
-	return fmt.Sprintf("the topology cannot go on with the state of app %s: %s; otherwise give the app a new name, under which it begins anew beside the old one, or delete the journals of the old one to begin from the start of its topics",
+	return fmt.Sprintf("the topology cannot go on with the state of app %s: %s; otherwise give the app a new name, under which it begins anew beside the old one, or delete its journals and its consumer group to begin from the start of its topics",
 		e.App, strings.Join(parts, "; "))
 }
 

@@ -2,6 +2,9 @@ package processor_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,6 +130,21 @@ func TestTopologyEvolves(t *testing.T) {
 			require.NoError(t, newApp(t, client, before, true).Run(t.Context()), "the former topology goes on")
 		})
 	}
+}
+
+// TestNoteIsGolden keeps programs of today able to read what programs of yesterday have noted: a change needs a new version.
+func TestNoteIsGolden(t *testing.T) {
+	client := newClient(t)
+	topology := shop(t, func(b *processor.Builder) {
+		counting(processor.Tumbling(time.Minute))(b)
+		processor.Process(processor.From(b, paid), "keep", keeping(keyValue("a"), windowed("b")))
+	})
+	require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
+	note, _, err := client.GroupNote(t.Context(), "app.shop")
+	require.NoError(t, err)
+	want, err := os.ReadFile(filepath.Join("testdata", "state-note-v1.golden"))
+	require.NoError(t, err)
+	require.Equal(t, strings.TrimSpace(string(want)), string(note))
 }
 
 // TestRefusedNewcomerDisturbsNobody starts an instance that cannot go on with the state beside one that works.

@@ -88,6 +88,11 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
+	if r.task.LastCommit() == 0 {
+		if err := r.checkLost(ctx); err != nil {
+			return nil, err
+		}
+	}
 	undelivered, err := r.task.Restored()
 	if err != nil {
 		return nil, err
@@ -108,6 +113,9 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	c.heard = time.Now()
 	c.positions, c.behind = fence.Positions, true
 	for _, u := range undelivered {
+		if err := r.findFormerSinks(ctx, u.Outbox); err != nil {
+			return nil, err
+		}
 		i, _ := slices.BinarySearchFunc(r.stored, u.Seq, storedEntry.compare)
 		if err := c.redeliver(ctx, u, r.stored[i].at); err != nil {
 			return nil, fmt.Errorf("deliver the records of commit %d, which the last owner had left: %w", u.Number, err)

@@ -359,6 +359,16 @@ func (e *ClaimLostError) Error() string {
 	return fmt.Sprintf("stream: group %q: this member does not hold %s any more (it was revoked, or the member was silent for longer than its session timeout; drop what is not committed)", e.Group, e.Item)
 }
 
+// GroupsGoneError says that the log of all groups has vanished under a member: somebody has deleted it, or the server has lost its data.
+type GroupsGoneError struct {
+	Group string // whose member has noticed
+}
+
+// Error names the stream and the way out.
+func (e *GroupsGoneError) Error() string {
+	return fmt.Sprintf("stream: group %q: stream %s is gone: the server has lost it (see what else is missing, then let all members join again)", e.Group, groupsStream)
+}
+
 // MemberReplacedError says that another process has joined a group under the
 // same static name.
 type MemberReplacedError struct {

@@ -151,6 +151,15 @@ func (c *Client) Committed(ctx context.Context, spec TopicSpec, group string) ([
 	return out, nil
 }
 
+// CommittedAt gives the group's position in one partition, as Committed does.
+func (c *Client) CommittedAt(ctx context.Context, spec TopicSpec, group string, partition int) (GroupOffset, error) {
+	spec = spec.withDefaults()
+	if err := errors.Join(spec.checkPartition(partition), checkGroup(group)); err != nil {
+		return GroupOffset{}, err
+	}
+	return c.committed(ctx, spec, group, partition)
+}
+
 func groupOffset(p int, info *jetstream.ConsumerInfo) GroupOffset {
 	return GroupOffset{Partition: p, Next: info.AckFloor.Stream + 1, Lag: info.NumPending + uint64(info.NumAckPending)}
 }

@@ -217,12 +217,18 @@ func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
 		return Entry{}, err
 	}
 	var b backoff
+	var told bool
 	for {
 		seq, err := j.send(ctx, msgs)
 		if err == nil {
 			return j.accept(seq, len(msgs), data), nil
 		}
 		j.c.log.Debug("append is in doubt", zap.String("journal", j.name), zap.Error(err))
+		var full *StorageError
+		if !told && errors.As(noRoom(err), &full) {
+			told = true
+			j.c.log.Warn("an append waits: the server has no room", zap.String("journal", j.name), zap.Error(full))
+		}
 		// Whatever went wrong, the journal itself knows the outcome.
 		mine, moved, lerr := j.lookup(ctx, msgs)
 		if lerr != nil {

@@ -181,7 +181,7 @@ func (m *Membership) open(ctx context.Context) error {
 	}
 	f := m.c.ephemeralFeed(groupsStream, jetstream.ConsumerConfig{FilterSubject: m.prefix + ">"})
 	missing := func() error {
-		return fmt.Errorf("stream: group %q: stream %s is gone (members must join again)", m.cfg.Name, groupsStream)
+		return &GroupsGoneError{Group: m.cfg.Name}
 	}
 	f.errs = feedErrors{
 		notFound: missing,

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc64"
+	"slices"
 
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -128,7 +129,7 @@ type head struct {
 
 func (t *Task) readHead(d *decoder) (h head) {
 	if v := d.byte(); d.err == nil && v != commitVersion {
-		h.err = fmt.Errorf("it has format %d, this program reads format %d: run the version that wrote it, or reset the app", v, commitVersion)
+		h.err = fmt.Errorf("it has format %d, this program reads format %d: run the version that wrote it", v, commitVersion)
 		return h
 	}
 	_ = d.string() // owner
@@ -140,7 +141,7 @@ func (t *Task) readHead(d *decoder) (h head) {
 // Restored.
 func (t *Task) Restore(seq uint64, data []byte) error {
 	if err := t.restore(seq, data); err != nil {
-		return fmt.Errorf("restore task %s, journal entry %d: %w", t.ID(), seq, err)
+		return t.stateError(seq, err)
 	}
 	return nil
 }
@@ -212,7 +213,7 @@ func (t *Task) storeOf(d *decoder) (store, error) {
 	}
 	s, ok := t.Store(name).(store)
 	if !ok {
-		return nil, fmt.Errorf("there is state of %q, which this topology does not have: bring the operator back under its name, or give the app a new name", name)
+		return nil, fmt.Errorf("there is state of %q, which this topology does not have: bring the operator back under its name", name)
 	}
 	return s, nil
 }
@@ -225,7 +226,7 @@ func (t *Task) restorePositions(d *decoder) error {
 		}
 		in := t.inputOf(topic)
 		if in == nil {
-			return fmt.Errorf("the task was reading topic %q, this topology does not: bring the input back, or give the app a new name", topic)
+			return fmt.Errorf("the task was reading topic %q, this topology does not: bring the input back", topic)
 		}
 		in.next, in.index, in.seen = next, index, seen
 	}
@@ -284,23 +285,26 @@ func (t *Task) Restored() ([]Undelivered, error) {
 	t.keep()
 	t.changed = false
 	var undelivered []Undelivered
+	plan := *t.plan
+	plan.Sinks = slices.Clone(plan.Sinks) // and those that this topology does not have any more
 	for _, c := range t.journal.commits {
 		if c.number <= t.journal.delivered || len(c.outbox) == 0 {
 			continue
 		}
-		messages, err := t.decodeOutbox(c.outbox)
+		messages, err := plan.decodeOutbox(c.outbox)
 		if err != nil {
-			return nil, fmt.Errorf("restore the outbox of task %s, commit %d: %w", t.ID(), c.number, err)
+			return nil, t.stateError(c.seq, err)
 		}
 		if len(messages) > 0 {
-			undelivered = append(undelivered, Undelivered{Number: c.number, Seq: c.seq, Outbox: outgoing(t.plan, t.ID(), c.number, messages)})
+			undelivered = append(undelivered, Undelivered{Number: c.number, Seq: c.seq, Outbox: outgoing(&plan, t.ID(), c.number, messages)})
 		}
 	}
 	t.journal.forgetOutboxes()
 	return undelivered, nil
 }
 
-func (t *Task) decodeOutbox(data []byte) ([]outMessage, error) {
+// decodeOutbox reads an outbox. Topics that p does not write become sinks of which only the name is known.
+func (p *Plan) decodeOutbox(data []byte) ([]outMessage, error) {
 	d := &decoder{data: data}
 	messages := make([]outMessage, 0, d.count())
 	for range cap(messages) {
@@ -309,20 +313,12 @@ func (t *Task) decodeOutbox(data []byte) ([]outMessage, error) {
 		if d.err != nil {
 			return nil, d.err
 		}
-		m.sink = t.sinkOf(topic)
+		m.sink = slices.IndexFunc(p.Sinks, func(s Sink) bool { return s.Topic.Name == topic })
 		if m.sink < 0 {
-			return nil, fmt.Errorf("there are undelivered records for topic %q, which this topology does not write: bring the sink back until they are delivered", topic)
+			m.sink = len(p.Sinks)
+			p.Sinks = append(p.Sinks, Sink{Topic: stream.TopicSpec{Name: topic}})
 		}
 		messages = append(messages, m)
 	}
 	return messages, d.err
-}
-
-func (t *Task) sinkOf(topic string) int {
-	for i := range t.plan.Sinks {
-		if t.plan.Sinks[i].Topic.Name == topic {
-			return i
-		}
-	}
-	return -1
 }

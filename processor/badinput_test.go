@@ -1,0 +1,287 @@
+package processor_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rossby-streams/rossby/embedded"
+	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+const tallyJournal = "tally-ints-0-journal"
+
+var (
+	tallied = stream.Topic[int]{Name: "ints"}
+	tallies = stream.Topic[int]{Name: "tallies"}
+)
+
+// tallyOf keeps the last value of each key as a T and emits how many records a key has had.
+func tallyOf[T any](t *testing.T, value func(int) T) *processor.Topology {
+	t.Helper()
+	b := processor.NewBuilder("tally")
+	processor.Process(processor.From(b, tallied), "tally", func(c *processor.Context[int]) processor.Handler[int] {
+		last, seen := processor.KeyValueStore[T](c, "last"), processor.KeyValueStore[int](c, "seen")
+		return processor.Handler[int]{Record: func(r processor.Record[int]) error {
+			n, _ := seen.Get(r.Key)
+			seen.Put(r.Key, n+1)
+			last.Put(r.Key, value(r.Value))
+			c.Forward(processor.With(r, n+1))
+			return nil
+		}}
+	}).To(tallies)
+	return build(t, b)
+}
+
+func tally(t *testing.T) *processor.Topology {
+	return tallyOf(t, func(n int) int { return n })
+}
+
+// tallyWorld is a server on which the app has processed three records and ended.
+func tallyWorld(t *testing.T) (*stream.Client, jetstream.JetStream) {
+	t.Helper()
+	nc := embeddedtest.Connect(t)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	client, err := stream.NewClient(nc, stream.Config{})
+	require.NoError(t, err)
+	moreInts(t, client, 3)
+	require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
+	requireTally(t, client, 3)
+	return client, js
+}
+
+func moreInts(t *testing.T, client *stream.Client, n int) {
+	t.Helper()
+	for i := range n {
+		produce(t, client, tallied, stream.ProducerRecord[int]{Key: "k", Value: i})
+	}
+}
+
+// requireTally makes sure that the records of the key were counted once each, from 1 to n.
+func requireTally(t *testing.T, client *stream.Client, n int) {
+	t.Helper()
+	records := all(t, client, tallies)
+	require.Len(t, records, n)
+	for i, r := range records {
+		require.Equal(t, i+1, r.Value)
+	}
+}
+
+// runTally runs the app to its end, which must be an error of that type, and must not have produced anything.
+func runTally[E error](t *testing.T, client *stream.Client, topology *processor.Topology, says ...string) {
+	t.Helper()
+	for _, bounded := range []bool{true, false} {
+		err := newApp(t, client, topology, bounded).Run(t.Context())
+		var want E
+		require.ErrorAs(t, err, &want)
+		for _, text := range says {
+			require.ErrorContains(t, err, text)
+		}
+		require.NotContains(t, err.Error(), "\n")
+	}
+	requireTally(t, client, 3)
+}
+
+func TestCorruptJournalIsRefused(t *testing.T) {
+	for name, entry := range map[string][]byte{
+		"no commit at all":  []byte("this is no commit"),
+		"cut off":           {1, 3, 'm', 'e'},
+		"of another format": {99, 1, 2, 3},
+		"empty":             {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, js := tallyWorld(t)
+			_, err := js.Publish(t.Context(), "_rossby.journal."+tallyJournal, entry)
+			require.NoError(t, err)
+			runTally[*processor.StateError](t, client, tally(t), "state of task ints-0 cannot be restored from journal entry")
+		})
+	}
+}
+
+func TestValuesOfAnotherTypeAreRefused(t *testing.T) {
+	client, _ := tallyWorld(t)
+	texts := tallyOf(t, func(int) string { return "" })
+	runTally[*processor.StateError](t, client, texts, "store tally.last", `value of key "k"`)
+	moreInts(t, client, 1)
+	require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()), "the former version goes on")
+	requireTally(t, client, 4)
+}
+
+func TestLostJournalIsNoNewBeginning(t *testing.T) {
+	for name, lose := range map[string]func(*stream.Client, jetstream.JetStream) error{
+		"deleted": func(_ *stream.Client, js jetstream.JetStream) error {
+			return js.DeleteStream(context.Background(), tallyJournal)
+		},
+		"purged": func(_ *stream.Client, js jetstream.JetStream) error {
+			s, err := js.Stream(context.Background(), tallyJournal)
+			if err != nil {
+				return err
+			}
+			return s.Purge(context.Background())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, js := tallyWorld(t)
+			require.NoError(t, lose(client, js))
+			runTally[*processor.StateLostError](t, client, tally(t), "processed up to offset 3", "delete consumer group tally")
+			require.NoError(t, client.DeleteGroup(t.Context(), tallied.Spec(), "tally"))
+			require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()), "on purpose")
+		})
+	}
+}
+
+func TestInputMadeAnewIsRefused(t *testing.T) {
+	client, _ := tallyWorld(t)
+	require.NoError(t, client.DeleteTopic(t.Context(), tallied.Name))
+	runTally[*stream.OffsetAheadError](t, client, tally(t), "made anew")
+	moreInts(t, client, 1)
+	runTally[*stream.OffsetAheadError](t, client, tally(t), "made anew")
+}
+
+func TestRetentionOvertakesAStoppedApp(t *testing.T) {
+	client, _ := tallyWorld(t)
+	moreInts(t, client, 5)
+	require.NoError(t, client.Purge(t.Context(), tallied.Spec(), 0, 6))
+	runTally[*stream.OffsetGoneError](t, client, tally(t), "offset 4 is gone, the oldest is 6")
+}
+
+func TestInputVanishesUnderAnApp(t *testing.T) {
+	client, _ := tallyWorld(t)
+	ended := make(chan error, 1)
+	go func() { ended <- newApp(t, client, tally(t), false).Run(t.Context()) }()
+	moreInts(t, client, 1)
+	require.Eventually(t, func() bool { return stored(t, client, tallies.Spec()) == 4 }, time.Minute, 5*time.Millisecond)
+	require.NoError(t, client.DeleteTopic(t.Context(), tallied.Name))
+	var gone *stream.TopicNotFoundError
+	require.ErrorAs(t, <-ended, &gone)
+	require.Equal(t, "ints", gone.Topic)
+}
+
+// TestFullServer fills the server's storage under an app that has something to commit: it waits and says so, says why when it is asked to
+// stop meanwhile, and goes on when there is room.
+func TestFullServer(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "server.conf")
+	require.NoError(t, os.WriteFile(conf, []byte("jetstream { max_file_store: 4MB, max_memory_store: 1MB }"), 0o600))
+	server := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort, ConfigFile: conf})
+	core, logs := observer.New(zap.WarnLevel)
+	client, err := stream.NewClient(embeddedtest.ConnectTo(t, server), stream.Config{Logger: zap.New(core)})
+	require.NoError(t, err)
+	ballast := stream.Topic[[]byte]{Name: "ballast", Codec: stream.Bytes()}
+	require.NoError(t, client.CreateTopic(t.Context(), ballast.Spec()))
+	begun, full := make(chan struct{}, 1), make(chan struct{})
+	topology := tallyOf(t, func(n int) int {
+		select {
+		case begun <- struct{}{}:
+		default:
+		}
+		<-full
+		return n
+	})
+	moreInts(t, client, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	app := processor.NewApp(client, topology, processor.Config{StopTimeout: 500 * time.Millisecond})
+	go func() { ended <- app.Run(ctx) }()
+	<-begun
+	for size := 512 << 10; size > 0; size /= 8 {
+		for err = nil; err == nil; {
+			briefly, done := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			err = client.Publish(briefly, []stream.Outgoing{{Topic: ballast.Spec(), Key: "k", Data: make([]byte, size)}})
+			done()
+		}
+	}
+	close(full)
+	require.Eventually(t, func() bool { return logs.FilterMessageSnippet("the server has no room").Len() > 0 }, time.Minute, 5*time.Millisecond)
+	cancel()
+	var noRoom *stream.StorageError
+	require.ErrorAs(t, <-ended, &noRoom)
+	require.Zero(t, stored(t, client, tallies.Spec()))
+	require.NoError(t, client.DeleteTopic(t.Context(), ballast.Name))
+	require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
+	requireTally(t, client, 3)
+}
+
+// TestServerLosesItsData replaces a server under a running app by an empty one.
+func TestServerLosesItsData(t *testing.T) {
+	dir := t.TempDir()
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "a"), Port: embedded.RandomPort})
+	require.NoError(t, err)
+	nc, err := nats.Connect(server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	require.NoError(t, err)
+	defer nc.Close()
+	client, err := stream.NewClient(nc, stream.Config{})
+	require.NoError(t, err)
+	moreInts(t, client, 3)
+	ended := make(chan error, 1)
+	app := processor.NewApp(client, tally(t), processor.Config{})
+	go func() { ended <- app.Run(t.Context()) }()
+	require.Eventually(t, func() bool {
+		offsets, err := client.Offsets(t.Context(), tallies.Spec())
+		return err == nil && offsets[0].Records == 3
+	}, time.Minute, 5*time.Millisecond)
+	at, err := url.Parse(server.URL())
+	require.NoError(t, err)
+	port, err := strconv.Atoi(at.Port())
+	require.NoError(t, err)
+	require.NoError(t, server.Stop())
+	server, err = embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "b"), Port: port})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, server.Stop()) }()
+	var gone *stream.TopicNotFoundError
+	var groups *stream.GroupsGoneError
+	if err := <-ended; !errors.As(err, &groups) { // whichever is noticed first
+		require.ErrorAs(t, err, &gone)
+	}
+	_, err = client.DescribeTopic(t.Context(), tallied.Name)
+	require.ErrorAs(t, err, &gone, "the app has not begun anew by itself")
+}
+
+// TestOutboxOfAFormerSinkIsDelivered has an app die between a commit and its delivery, and goes on with a topology without the sink.
+func TestOutboxOfAFormerSinkIsDelivered(t *testing.T) {
+	client, js := tallyWorld(t)
+	running, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	core, logs := observer.New(zap.DebugLevel)
+	app := processor.NewApp(client, tally(t), processor.Config{Logger: zap.New(core)})
+	go func() { ended <- app.Run(running) }()
+	require.Eventually(t, func() bool { return logs.FilterMessage("took over").Len() == 1 }, time.Minute, 5*time.Millisecond)
+	require.NoError(t, js.DeleteStream(t.Context(), tallies.Spec().BackingStream(0)))
+	moreInts(t, client, 1)
+	var gone *stream.TopicNotFoundError
+	require.ErrorAs(t, <-ended, &gone)
+	without := func() *processor.Topology {
+		b := processor.NewBuilder("tally")
+		processor.Process(processor.From(b, tallied), "tally", func(c *processor.Context[int]) processor.Handler[int] {
+			processor.KeyValueStore[int](c, "last")
+			processor.KeyValueStore[int](c, "seen")
+			return processor.Handler[int]{Record: func(processor.Record[int]) error { return nil }}
+		})
+		return build(t, b)
+	}
+	err := newApp(t, client, without(), true).Run(t.Context())
+	require.ErrorAs(t, err, &gone)
+	require.ErrorContains(t, err, "bring the sink back")
+	require.NoError(t, client.CreateTopic(t.Context(), tallies.Spec()))
+	for range 2 {
+		require.NoError(t, newApp(t, client, without(), true).Run(t.Context()))
+		records := all(t, client, tallies)
+		require.Len(t, records, 1)
+		require.Equal(t, 4, records[0].Value)
+	}
+}
