@@ -34,6 +34,9 @@ type Config struct {
 	Guarantee Guarantee
 	// Queries makes this instance answer what others ask of the stores of its tasks: see Query.
 	Queries bool
+	// OnTask is told when this instance begins to follow, restore or run a task and when it has ended, and how a restore goes on, about once
+	// a second. It is called by the goroutine of the task, or of many at once, which waits for it: it must return soon. nil: nobody is told.
+	OnTask func(TaskStats)
 	// StopTimeout is how long Run may take to return once it has been asked to stop: for the calls of user functions that are
 	// under way, and then for the last commit. 0: 10 s.
 	StopTimeout time.Duration

@@ -25,6 +25,7 @@ func (r *runner) commitIfDue(dry bool) error {
 			if c.records < batchLimit {
 				return nil
 			}
+			r.waits(WaitCommit, "")
 			if err := r.settle(); err != nil {
 				return err
 			}
@@ -67,6 +68,7 @@ func (r *runner) settled(res result) error {
 	if res.number == 0 {
 		return nil // nothing was committed
 	}
+	r.didCommit(res)
 	r.task.Appended(res.number, res.seq)
 	r.task.Delivered(res.number)
 	if before, ok := r.task.Trim(); ok {

@@ -35,6 +35,7 @@ type committer struct {
 	internal  map[string]bool // the repartition topics among the sinks
 	external  map[string]*deliverer
 	log       *zap.Logger
+	letters   string // the topic of dead letters; empty: there are none
 
 	heard     time.Time // when the journal last confirmed that it is ours
 	positions []engine.Position
@@ -46,6 +47,8 @@ type job struct {
 	commit  *engine.Commit // nil: only make sure that the task is ours
 	trim    uint64         // 0: not now
 	answers []told         // that say what is committed then
+
+	stored, delivered time.Duration // how long that took
 }
 
 // result is what became of a job.
@@ -53,6 +56,9 @@ type result struct {
 	number uint64
 	seq    uint64
 	err    error
+
+	bytes, produced, letters int           // what it was
+	stored, delivered        time.Duration // how long that took
 }
 
 // serve works off the jobs until the channel is closed.
@@ -97,7 +103,10 @@ func (c *committer) commit(ctx context.Context, j job) result {
 			c.log.Warn("the journal could not be trimmed; it is tried again later", zap.Error(err))
 		}
 	}
-	return result{number: j.commit.Number, seq: c.journal.Head()}
+	return result{
+		number: j.commit.Number, seq: c.journal.Head(), stored: j.stored, delivered: j.delivered,
+		bytes: len(j.commit.Data), produced: len(j.commit.Outbox), letters: c.lettersAmong(j.commit.Outbox),
+	}
 }
 
 // confirm looks whose the task is, for answers that need no commit.
@@ -112,6 +121,7 @@ func (c *committer) confirm(ctx context.Context, answers []told) result {
 }
 
 func (c *committer) append(ctx context.Context, j *job) error {
+	started := time.Now()
 	_, err := c.journal.Append(ctx, j.commit.Data)
 	tell(j.answers, err)
 	j.answers = nil
@@ -119,14 +129,30 @@ func (c *committer) append(ctx context.Context, j *job) error {
 		return fmt.Errorf("commit %d: %w", j.commit.Number, err)
 	}
 	c.heard = time.Now()
+	j.stored = c.heard.Sub(started)
 	return nil
 }
 
 func (c *committer) deliverCommit(ctx context.Context, j *job) error {
+	started := time.Now()
 	if err := c.deliver(ctx, j.commit.Outbox); err != nil {
 		return fmt.Errorf("deliver the records of commit %d: %w", j.commit.Number, err)
 	}
+	j.delivered = time.Since(started)
 	return nil
+}
+
+// lettersAmong counts dead letters.
+func (c *committer) lettersAmong(outbox []stream.Outgoing) (n int) {
+	if c.letters == "" {
+		return 0
+	}
+	for i := range outbox {
+		if outbox[i].Topic.Name == c.letters {
+			n++
+		}
+	}
+	return n
 }
 
 // deliver publishes an outbox, and hands over what is for no topic.

@@ -28,7 +28,7 @@ type inbox struct {
 type queue struct {
 	messages []stream.Message
 	bytes    int
-	behind   bool // the last message said that more are stored after it
+	behind   uint64 // how many the last message said are stored after it
 }
 
 func newInbox(inputs int) *inbox {
@@ -48,7 +48,7 @@ func (b *inbox) deliver(input int, m stream.Message) {
 	first := len(q.messages) == 0
 	q.messages = append(q.messages, m)
 	q.bytes += len(m.Data) + messageCost
-	q.behind = m.Pending > 0
+	q.behind = m.Pending
 	b.mu.Unlock()
 	if first {
 		b.poke()
@@ -89,7 +89,15 @@ func (b *inbox) take(input int) ([]stream.Message, error) {
 func (b *inbox) behind(input int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.mu.queues[input].behind
+	return b.mu.queues[input].behind > 0
+}
+
+// lag returns how many messages of an input are known to have been stored that the task does not have yet.
+func (b *inbox) lag(input int) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := &b.mu.queues[input]
+	return uint64(len(q.messages)) + q.behind
 }
 
 // empty reports whether nothing waits in an input.

@@ -122,6 +122,7 @@ func (r *runner) rest(ctx context.Context) error {
 		return err
 	}
 	r.pass(false)
+	r.waits(WaitResume, "")
 	for ctx.Err() == nil && !r.pass(true) {
 		select {
 		case <-ctx.Done():

@@ -47,9 +47,11 @@ type runner struct {
 	stored  []storedEntry // the journal's entries, until the task has been taken over
 	worked  uint64        // records processed, and times moved, so far
 	sizes   atomic.Pointer[[]engine.StoreSize]
-	passed  bool  // the app's gate: it may take records
-	desk    *desk // nil: nobody can ask
-	entered bool  // it has been the owner
+	gauges  gauges
+	told    time.Time // when progress of a restore was told last
+	passed  bool      // the app's gate: it may take records
+	desk    *desk     // nil: nobody can ask
+	entered bool      // it has been the owner
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
@@ -68,6 +70,11 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 		commits: commitState{jobs: make(chan job, 1), results: make(chan result, 1)},
 	}
 	r.desk = newDesk(r)
+	s := &r.gauges.s
+	s.SubTopology, s.Partition, s.State, s.Since = sub.name, partition, TaskFollowing, time.Now()
+	for _, in := range sub.plan.Inputs {
+		s.Inputs = append(s.Inputs, InputStats{Topic: in.Topic.Name})
+	}
 	return r
 }
 
@@ -77,6 +84,7 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 		if err != nil {
 			err = fmt.Errorf("task %s: %w", r.task.ID(), err)
 		}
+		r.enter(TaskEnded, err)
 	}()
 	journal, err := r.follow(ctx)
 	var c *committer
@@ -112,6 +120,7 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 	}
 	r.active = time.Now()
 	r.attach(ctx)
+	r.enter(TaskRunning, nil)
 	defer r.pass(false)
 	err = r.loop(ctx)
 	r.task.Rest()
@@ -159,6 +168,8 @@ func (r *runner) attach(ctx context.Context) {
 		Now: time.Now,
 		Pause: func(f engine.Failure, d time.Duration) bool {
 			d -= mathrand.N(d/2 + 1)
+			r.change(func(s *TaskStats) { s.Failures++; s.Wait = WaitRetry })
+			defer r.waits(WaitNone, "")
 			r.log.Warn("an attempt has failed; there is another one", append(failureFields(f), zap.Duration("pause", d))...)
 			timer := time.NewTimer(d)
 			defer timer.Stop()
@@ -170,7 +181,10 @@ func (r *runner) attach(ctx context.Context) {
 			}
 		},
 		Globals: r.app.globals,
-		Skipped: func(f engine.Failure) { r.log.Warn("a record was skipped", failureFields(f)...) },
+		Skipped: func(f engine.Failure) {
+			r.change(func(s *TaskStats) { s.Skipped++ })
+			r.log.Warn("a record was skipped", failureFields(f)...)
+		},
 	})
 }
 
@@ -244,6 +258,8 @@ func (r *runner) tickEvery() time.Duration {
 // work processes one slice of records; it reports whether there may be more at once.
 func (r *runner) work(ctx context.Context) (more bool, err error) {
 	defer r.task.Rest()
+	started, before := time.Now(), r.commits.records
+	defer func() { r.didWork(r.commits.records-before, time.Since(started)) }()
 	if err := r.fireWallTimers(); err != nil {
 		return false, err
 	}
@@ -285,6 +301,7 @@ func (r *runner) fireWallTimers() error {
 
 // wait returns when something has happened that work, commitIfDue or the loop should look at.
 func (r *runner) wait(ctx context.Context, tick <-chan time.Time) error {
+	r.idles()
 	var wall <-chan time.Time
 	if at, ok := r.task.NextWallTimer(); ok {
 		timer := time.NewTimer(time.Until(time.Unix(0, at)))

@@ -100,6 +100,7 @@ func (r *runner) replay(ctx context.Context, journal *stream.Journal) (entries i
 	}
 	restore := func(e stream.Entry) error {
 		entries++
+		r.restoring(e)
 		r.stored = append(r.stored, storedEntry{e.Seq, e.Stored})
 		return r.task.Restore(e.Seq, e.Data)
 	}

@@ -36,6 +36,7 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 		return journal, nil
 	default:
 	}
+	r.enter(TaskFollowing, nil)
 	if r.task.NeedsDisk() {
 		return journal, r.await(ctx) // its state is on the disk of whoever has had it
 	}
@@ -53,6 +54,7 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 	var deskErr error
 	err = journal.Follow(until, stream.Follower{
 		Entry: func(e stream.Entry) error {
+			r.restoring(e)
 			r.stored = append(r.stored, storedEntry{e.Seq, e.Stored})
 			if err := r.desk.applying(func() error { return r.task.Follow(e.Seq, e.Data) }); err != nil {
 				return err
@@ -84,6 +86,7 @@ func (r *runner) await(ctx context.Context) error {
 
 // takeOver restores what is missing of the task, fences whoever had it before, and delivers what they did not.
 func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*committer, error) {
+	r.enter(TaskRestoring, nil)
 	entries, err := r.replay(ctx, journal)
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
@@ -134,6 +137,9 @@ func (r *runner) newCommitter(journal *stream.Journal) *committer {
 	c := &committer{
 		client: r.app.client, journal: journal, group: r.app.topology.app, partition: r.task.Partition(), guarantee: r.app.cfg.Guarantee,
 		inputs: r.sub.plan.Inputs, internal: make(map[string]bool), external: make(map[string]*deliverer), log: r.log,
+	}
+	if r.sub.sendsDeadLetters() {
+		c.letters = r.app.topology.deadLetters.Name
 	}
 	for _, sink := range r.sub.plan.Sinks {
 		if sink.Internal {

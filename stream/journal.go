@@ -42,6 +42,8 @@ type Entry struct {
 	// Stored is when the server stored it. Append leaves it at the time of the
 	// acknowledgement as the client's clock has it.
 	Stored time.Time
+	// Pending is how many messages the server had behind it when it was read.
+	Pending uint64
 	// Data are the bytes that were appended.
 	Data []byte
 }

@@ -107,6 +107,7 @@ func (j *Journal) feed(ctx context.Context, r *replay, fn func(e Entry, pending 
 		if !whole {
 			return true
 		}
+		e.Pending = p.pending
 		more, err := fn(e, p.pending)
 		failed = err
 		return more && err == nil

@@ -53,6 +53,12 @@ func (t *Task) Positions() []Position {
 	return p
 }
 
+// Progress returns where the task stands in an input, and how many messages of it from there on are in hand.
+func (t *Task) Progress(i int) (next uint64, inHand uint64) {
+	in := &t.inputs[i]
+	return in.next, uint64(len(in.pending) - in.pos)
+}
+
 // Feed hands messages of an input to the task, in offset order. Messages before the input's position are passed over.
 func (t *Task) Feed(i int, messages []stream.Message) {
 	in := &t.inputs[i]

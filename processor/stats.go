@@ -1,0 +1,244 @@
+package processor
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rossby-streams/rossby/processor/internal/engine"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+// TaskState is what an instance does with a task.
+type TaskState string
+
+const (
+	// TaskFollowing keeps a copy of the state of a task that another instance runs.
+	TaskFollowing TaskState = "following"
+	// TaskRestoring reads what is missing of the state, fences the last owner, and delivers what that one has not.
+	TaskRestoring TaskState = "restoring"
+	// TaskRunning processes records.
+	TaskRunning TaskState = "running"
+	// TaskEnded is only told to Config.OnTask: the instance has nothing to do with the task any more.
+	TaskEnded TaskState = "ended"
+)
+
+// Wait is why a running task processes nothing at the moment.
+type Wait string
+
+const (
+	// WaitNone: it does, or it is not running.
+	WaitNone Wait = ""
+	// WaitRecords: it has processed all that there is. Only this is idleness.
+	WaitRecords Wait = "records"
+	// WaitInput: an input, TaskStats.WaitsFor, has more that has not come yet. Records of other inputs wait, so that all are processed by
+	// their time.
+	WaitInput Wait = "input"
+	// WaitCommit: as much has been processed since the commit in flight as may be; that one is being stored or delivered.
+	WaitCommit Wait = "commit"
+	// WaitRetry: a record has failed and has its pause before another attempt.
+	WaitRetry Wait = "retry"
+	// WaitResume: the app is paused.
+	WaitResume Wait = "resume"
+)
+
+// TaskStats is what an instance knows of one of its tasks. Counts are of this instance since it began to run the task.
+type TaskStats struct {
+	// SubTopology and Partition name the task.
+	SubTopology string
+	Partition   int
+	// State is what is done with it here, and Since is since when.
+	State TaskState
+	Since time.Time
+	// Wait is why it processes nothing, and WaitsFor which topic it waits for if that is WaitInput.
+	Wait     Wait
+	WaitsFor string
+	// StreamTime is the largest event time that the task has seen; zero: none yet.
+	StreamTime time.Time
+	// Inputs are its partitions.
+	Inputs []InputStats
+	// Records is how many records have been processed. Failures is how many attempts have failed that were tried again, and Skipped how many
+	// records were skipped in the end.
+	Records, Failures, Skipped uint64
+	// Commits is how many commits have been stored and delivered, with how many Bytes in the journal and how many Produced records, of which
+	// so many were DeadLetters.
+	Commits, Bytes, Produced, DeadLetters uint64
+	// Processing is how long slices of up to 512 records took, Storing how long a commit took to be stored in the journal, and Delivering how long
+	// its records then took to be stored in their topics.
+	Processing, Storing, Delivering Latencies
+	// Restored is how many entries of the journal have been read, and ToRestore how many there are still to read: of those that were there when
+	// it began.
+	Restored, ToRestore uint64
+	// Err is why the task has ended; nil: it was asked to. Only Config.OnTask is told.
+	Err error
+}
+
+// InputStats is how far a task has come in a partition of a topic.
+type InputStats struct {
+	Topic string
+	// Next is the offset of the first message that has not been processed.
+	Next uint64
+	// Lag is how many messages are known to be there from Next on. Messages of repartition topics hold many records each. What has come since the
+	// last message was delivered is not known; Client.Committed asks the server.
+	Lag uint64
+}
+
+// Stats returns what the tasks of this instance do, by sub-topology and partition. It may be called at any time, and costs the tasks
+// next to nothing. See StoreStats for what they hold.
+func (a *App) Stats() []TaskStats {
+	var stats []TaskStats
+	for key := range a.running.Range {
+		stats = append(stats, key.(*runner).snapshot())
+	}
+	slices.SortFunc(stats, func(a, b TaskStats) int {
+		return cmp.Or(cmp.Compare(a.SubTopology, b.SubTopology), cmp.Compare(a.Partition, b.Partition))
+	})
+	return stats
+}
+
+// gauges are the TaskStats of a runner, for others to see. Its methods are called once per slice, commit or wait, never per record.
+type gauges struct {
+	mu sync.Mutex
+	s  TaskStats
+}
+
+func (r *runner) snapshot() TaskStats {
+	r.gauges.mu.Lock()
+	s := r.gauges.s
+	s.Inputs = slices.Clone(s.Inputs)
+	r.gauges.mu.Unlock()
+	for i := range s.Inputs {
+		s.Inputs[i].Lag += r.inbox.lag(i)
+	}
+	return s
+}
+
+// change changes what others see.
+func (r *runner) change(f func(*TaskStats)) {
+	r.gauges.mu.Lock()
+	defer r.gauges.mu.Unlock()
+	f(&r.gauges.s)
+}
+
+// enter takes note of another state, and tells who wants to know.
+func (r *runner) enter(state TaskState, err error) {
+	r.change(func(s *TaskStats) { s.State, s.Since, s.Wait, s.WaitsFor = state, time.Now(), WaitNone, "" })
+	r.log.Debug("task", zap.String("state", string(state)), zap.Error(err))
+	r.tell(err)
+}
+
+func (r *runner) tell(err error) {
+	if r.app.cfg.OnTask == nil {
+		return
+	}
+	s := r.snapshot()
+	s.Err = err
+	r.app.cfg.OnTask(s)
+}
+
+// waits takes note of why nothing is processed.
+func (r *runner) waits(why Wait, topic string) {
+	r.change(func(s *TaskStats) { s.Wait, s.WaitsFor = why, topic })
+}
+
+// idles says what a task waits for that has nothing to process.
+func (r *runner) idles() {
+	for i := range r.cleared {
+		if r.task.Hungry(i) {
+			continue
+		}
+		for j := range r.cleared { // this one has records
+			if r.task.Hungry(j) && !r.cleared[j] {
+				r.waits(WaitInput, r.sub.plan.Inputs[j].Topic.Name)
+				return
+			}
+		}
+	}
+	r.waits(WaitRecords, "")
+}
+
+// worked takes note of a slice.
+func (r *runner) didWork(records int, took time.Duration) {
+	now := r.task.StreamTime()
+	r.change(func(s *TaskStats) {
+		s.Wait, s.WaitsFor = WaitNone, ""
+		if now != engine.NoTime {
+			s.StreamTime = fromNanos(now)
+		}
+		for i := range s.Inputs {
+			s.Inputs[i].Next, s.Inputs[i].Lag = r.task.Progress(i)
+		}
+		if records > 0 {
+			s.Records += uint64(records)
+			s.Processing.add(took)
+		}
+	})
+}
+
+// didCommit takes note of a commit that is stored and delivered.
+func (r *runner) didCommit(res result) {
+	r.change(func(s *TaskStats) {
+		s.Commits++
+		s.Bytes += uint64(res.bytes)
+		s.Produced += uint64(res.produced)
+		s.DeadLetters += uint64(res.letters)
+		s.Storing.add(res.stored)
+		s.Delivering.add(res.delivered)
+	})
+}
+
+// restoreNews is how often progress of a restore is told.
+const restoreNews = time.Second
+
+// restoring counts an entry of the journal.
+func (r *runner) restoring(e stream.Entry) {
+	news := false
+	r.change(func(s *TaskStats) {
+		s.Restored++
+		s.ToRestore = e.Pending
+		if now := time.Now(); s.State == TaskRestoring && now.Sub(r.told) >= restoreNews {
+			r.told, news = now, true
+		}
+	})
+	if news {
+		s := r.snapshot()
+		r.log.Info("restoring", zap.Uint64("entries", s.Restored), zap.Uint64("left", s.ToRestore))
+		r.tell(nil)
+	}
+}
+
+// latencyBounds are the upper bounds of the buckets of Latencies.
+var latencyBounds = [...]time.Duration{
+	500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond,
+	50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond,
+	5 * time.Second, 10 * time.Second,
+}
+
+// Latencies is a histogram of durations. The zero value is empty.
+type Latencies struct {
+	Count   uint64
+	Sum     time.Duration
+	buckets [len(latencyBounds)]uint64
+}
+
+// Buckets returns, for some durations, how many were not longer.
+func (l Latencies) Buckets() map[time.Duration]uint64 {
+	buckets := make(map[time.Duration]uint64, len(latencyBounds))
+	n := uint64(0)
+	for i, bound := range latencyBounds {
+		n += l.buckets[i]
+		buckets[bound] = n
+	}
+	return buckets
+}
+
+func (l *Latencies) add(d time.Duration) {
+	l.Count++
+	l.Sum += d
+	if i, _ := slices.BinarySearch(latencyBounds[:], d); i < len(latencyBounds) {
+		l.buckets[i]++
+	}
+}
