@@ -21,7 +21,6 @@ import (
 	"github.com/rossby-streams/rossby/alerting/rulesfile"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/processor/processortest"
-	"github.com/rossby-streams/rossby/schemas"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -107,12 +106,9 @@ func replayWeeks(t *testing.T, title, dir string) tally {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "week", "rules.yaml"))
 	require.NoError(t, err)
-	metric, err := schemas.Builtin("metric")
-	require.NoError(t, err)
 	file, err := rulesfile.Parse(text, rulesfile.Model[weekRecord]{
-		Series:  func(r weekRecord) string { return r.Sample.Name },
-		Value:   func(r weekRecord) float64 { return r.Sample.Value },
-		Schemas: map[string]*schemas.Schema{"metric": metric},
+		Series: func(r weekRecord) string { return r.Sample.Name },
+		Value:  func(r weekRecord) float64 { return r.Sample.Value },
 	})
 	require.NoError(t, err)
 	var first, second tally
