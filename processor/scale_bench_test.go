@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rossby-streams/rossby/embedded"
+	"github.com/rossby-streams/rossby/embedded/embeddedtest"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -212,4 +213,23 @@ func (s scaled) end(b *testing.B) {
 	s.stop()
 	require.NoError(b, <-s.done)
 	s.nc.Close()
+}
+
+// BenchmarkScaleReplicas measures what a stream with three copies takes on each of three servers, which are in this process.
+func BenchmarkScaleReplicas(b *testing.B) {
+	b.N = 1 // it is a state that is measured, not a time
+	const streams, servers = 50, 3
+	cluster := embeddedtest.StartCluster(b, servers)
+	client, err := stream.NewClient(embeddedtest.ConnectToCluster(b, cluster), stream.Config{Replicas: servers})
+	require.NoError(b, err)
+	topic := stream.TopicSpec{Name: "warm", Partitions: 1}
+	require.NoError(b, client.CreateTopic(b.Context(), topic))
+	before := used("")
+	topic = stream.TopicSpec{Name: "replicated", Partitions: streams}
+	began := time.Now()
+	require.NoError(b, client.CreateTopic(b.Context(), topic))
+	b.ReportMetric(time.Since(began).Seconds()*1e3/streams, "create-ms/stream")
+	kB, goroutines := used("").minus(before, streams*servers)
+	b.ReportMetric(kB, "server-kB/copy")
+	b.ReportMetric(goroutines, "server-goroutines/copy")
 }
