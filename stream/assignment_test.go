@@ -98,5 +98,54 @@ func TestAssignTenThousandTasks(t *testing.T) {
 	after := stream.Assign(members[:999], items)
 	least, most = loads(members[:999], after)
 	require.LessOrEqual(t, most-least, 1)
-	t.Logf("one of 1,000 members goes: %d of 10,000 tasks move", moved(owners, after))
+	t.Logf("one of 1,000 members goes: %d of 10,000 tasks move, 10 at least", moved(owners, after))
+}
+
+// TestAssignThroughChanges simulates 10,000 tasks on 1,000 members through changes of many sizes, and prints for each what moves, the least
+// that can move, and the balance.
+func TestAssignThroughChanges(t *testing.T) {
+	items := names("task-", 10_000)
+	members := names("member-", 1000)
+	for _, c := range []struct {
+		what     string
+		from, to int
+	}{
+		{"one goes", 1000, 999}, {"one comes", 999, 1000}, {"10 go", 1000, 990}, {"10 come", 990, 1000},
+		{"100 go, a rack", 1000, 900}, {"100 come", 900, 1000}, {"half go", 1000, 500},
+	} {
+		before, after := stream.Assign(members[:c.from], items), stream.Assign(members[:c.to], items)
+		floor := leastMoves(before, members[:c.to], len(items))
+		moves := moved(before, after)
+		low, high := loads(members[:c.to], after)
+		t.Logf("%-15s %4d -> %4d members: %5d tasks move, %5d at least; %d to %d tasks each", c.what, c.from, c.to, moves, floor, low, high)
+		require.LessOrEqual(t, high-low, 1)
+		require.LessOrEqual(t, moves, 2*floor+len(items)/20)
+	}
+}
+
+// leastMoves is how many tasks must move so that members have shares that differ by one at most: those of who has gone, and what is above the
+// new shares.
+func leastMoves(before map[string]string, members []string, tasks int) int {
+	load := make(map[string]int, len(members))
+	for _, m := range members {
+		load[m] = 0
+	}
+	gone := 0
+	for _, owner := range before {
+		if _, ok := load[owner]; ok {
+			load[owner]++
+		} else {
+			gone++
+		}
+	}
+	share, extra := tasks/len(members), tasks%len(members)
+	above := 0
+	for _, n := range load {
+		if n > share && extra > 0 {
+			extra--
+			n--
+		}
+		above += max(n-share, 0)
+	}
+	return gone + above
 }
