@@ -59,8 +59,8 @@
 //
 // # Queries
 //
-// Instances with Config.Queries answer what others ask of the stores of their tasks, over a NATS service: see Query, and docs/queries.md for
-// the subjects. What an owner answers is committed; copies (Config.Standby) can be asked instead.
+// Instances with Config.Queries answer what others ask of the stores of their tasks, over a NATS service: see Query, and, for the
+// subjects, docs/queries.md. What an owner answers is committed; copies (Config.Standby) can be asked instead.
 //
 // # Vocabulary
 //
