@@ -55,6 +55,13 @@
 // Config.SessionTimeout. With Config.Standby a second instance has a warm copy of each task, and what is left of a take-over does
 // not depend on how large the state is.
 //
+// App.Pause lets an instance rest with all it has processed committed; Reset deletes what an app keeps on the server.
+//
+// # Queries
+//
+// Instances with Config.Queries answer what others ask of the stores of their tasks, over a NATS service: see Query, and, for the
+// subjects, docs/queries.md. What an owner answers is committed; copies (Config.Standby) can be asked instead.
+//
 // # Vocabulary
 //
 //   - topology: what an app does, checked by Build. sub-topology: a part of it between repartition topics.
@@ -80,6 +87,7 @@
 //     stream time set to their own time.
 //   - Records of one key keep their order from a topic, through operators and repartition topics, to a topic.
 //   - What is no topic (Stream.Deliver) is handed over at least once, after the commit, each record with a token that names it.
+//   - An answer of an owner to a Query is committed, and none that comes later is older; a stale owner does not answer.
 //   - A crash loses nothing that was stored and delivers nothing twice; what had not been committed is processed again.
 //   - With Config.Guarantee at AtLeastOnce, records are published before the commit that produced them, and without identities: state and
 //     positions are as above, but what was published since the last commit of an instance that dies, or is stale, is published again.

@@ -39,7 +39,7 @@ func committed(t *testing.T, client *stream.Client, topic stream.TopicSpec, grou
 // counts once.
 func TestPause(t *testing.T) {
 	server, client := newServer(t)
-	const n, parts = 20_000, 20
+	const n, parts = 5_000, 10
 	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
 	require.NoError(t, client.CreateTopic(t.Context(), counts.Spec()))
 	more := func(i int) { produce(t, client, lines, textLines(n)[i*n/parts:(i+1)*n/parts]...) }

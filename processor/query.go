@@ -19,22 +19,26 @@ var (
 	ErrUnanswered = errors.New("nobody has answered the query")
 )
 
-// QueryConfig says who is asked. The zero value asks the owner of each key.
+// QueryConfig says what is asked, and whom.
 type QueryConfig struct {
-	// Standby asks a copy that another instance keeps, if there is one (Config.Standby, and tasks that are about to move), else the owner. Copies
-	// answer at once and spare the owner; what they say was true a moment ago.
+	// Operator and Store are named as in the topology. Aggregates keep theirs in "aggregates", "windows" or "sessions" under their
+	// name, tables in "rows". Required.
+	Operator, Store string
+	// Standby asks a copy that another instance keeps, if there is one (Config.Standby, and tasks that are about to move), else the
+	// owner. Copies answer at once and spare the owner; what they say was true a moment ago.
 	Standby bool
 }
 
 // queryTimeout is how long a query without a deadline is tried.
 const queryTimeout = 10 * time.Second
 
-// Query asks one store of a running app, from anywhere. Instances with Config.Queries answer, over NATS: each question
-// goes to the instance that has the task. While a task moves it is asked again, until ctx ends, or for 10 s if ctx has no
-// deadline; the error wraps ErrUnanswered then. A *stream.ServiceError says that the question was refused.
+// Query asks one store of a running app, from anywhere. Instances with Config.Queries answer, over NATS: each question goes to the
+// instance that has the task. While a task moves it is asked again, until ctx ends, or for 10 s if ctx has no deadline; the error
+// wraps ErrUnanswered then. A *stream.ServiceError says that the question was refused.
 //
-// What an owner answers is committed, and it was the owner after it was asked: no failure takes an answer back, and nothing older than an
-// earlier answer comes, whichever instance gives it. Answers of standbys are committed as well, but may be old: compare Commit.
+// What an owner answers is committed, and it was the owner after it was asked: no failure takes an answer back, and nothing older
+// than an earlier answer comes, whichever instance gives it. Answers of standbys are committed as well, but may be old: compare
+// Commit.
 //
 // A Query may be used by several goroutines.
 type Query[V any] struct {
@@ -46,22 +50,21 @@ type Query[V any] struct {
 	cfg       QueryConfig
 }
 
-// NewQuery returns a query to a store: operator and store as named in the topology, with V as its type. Aggregates keep theirs in "aggregates", "windows" or
-// "sessions" under their name, tables in "rows". The error wraps ErrNoStore if the topology has none of that name.
-func NewQuery[V any](client *stream.Client, t *Topology, operator, store string, cfg QueryConfig) (*Query[V], error) {
+// NewQuery returns a query to a store whose values have type V. The error wraps ErrNoStore if the topology has no store of that name.
+func NewQuery[V any](client *stream.Client, t *Topology, cfg QueryConfig) (*Query[V], error) {
 	var known []string
 	for _, sub := range t.subs {
 		for _, v := range sub.vertices {
 			for _, s := range v.stores {
 				known = append(known, v.name+" "+s)
-				if v.name == operator && s == store {
-					return &Query[V]{client: client, app: t.app, store: operator + "." + store, parts: sub.partitions, partition: -1, cfg: cfg}, nil
+				if v.name == cfg.Operator && s == cfg.Store {
+					return &Query[V]{client: client, app: t.app, store: v.name + "." + s, parts: sub.partitions, partition: -1, cfg: cfg}, nil
 				}
 			}
 		}
 	}
 	slices.Sort(known)
-	return nil, fmt.Errorf("query app %s: %w: %q of operator %q; operators and their stores are: %s", t.app, ErrNoStore, store, operator, strings.Join(known, ", "))
+	return nil, fmt.Errorf("query app %s: %w: %q of operator %q; operators and their stores are: %s", t.app, ErrNoStore, cfg.Store, cfg.Operator, strings.Join(known, ", "))
 }
 
 // At returns the query for one partition: for keys that are not where a record with that key is, since an operator has made them up.
@@ -98,8 +101,8 @@ type InputPosition struct {
 type Row[V any] struct {
 	Key   string
 	Value V
-	// Time is the row's event time: that of a window store's row; of an aggregate, the highest event time added; of a versioned value, that from which it
-	// counts. Zero: the store does not know.
+	// Time is the row's event time: that of a window store's row; of an aggregate, the highest event time added; of a versioned
+	// value, that from which it counts. Zero: the store does not know.
 	Time time.Time
 	// Window is that of an aggregate or a session; its Closes is zero.
 	Window Window
@@ -111,9 +114,9 @@ func (q *Query[V]) Get(ctx context.Context, key string) (Answer[V], error) {
 	return a, err
 }
 
-// Range asks for the rows with from <= key < to; an empty to is no end. It yields pages of rows, in order of the keys, of one partition after
-// another; each page is what Get would say of its keys at one moment. It stops at the first error. To find a page, the task visits all
-// keys of the store, and processes nothing meanwhile.
+// Range asks for the rows with from <= key < to; an empty to is no end. It yields pages of rows, in order of the keys, of one
+// partition after another; each page is what Get would say of its keys at one moment. It stops at the first error. To find a page,
+// the task visits all keys of the store, and processes nothing meanwhile.
 func (q *Query[V]) Range(ctx context.Context, from, to string) iter.Seq2[Answer[V], error] {
 	return func(yield func(Answer[V], error) bool) {
 		for p := range q.parts {

@@ -34,7 +34,7 @@ func BenchmarkQuery(b *testing.B) {
 			ctx, stop := context.WithCancel(b.Context())
 			ended := make(chan error, 2)
 			go func() { ended <- processor.NewApp(client, topology, processor.Config{Queries: true}).Run(ctx) }()
-			q, err := processor.NewQuery[int64](client, topology, "numbers", "aggregates", processor.QueryConfig{})
+			q, err := processor.NewQuery[int64](client, topology, processor.QueryConfig{Operator: "numbers", Store: "aggregates"})
 			require.NoError(b, err)
 			_, err = q.Get(b.Context(), "k1")
 			require.NoError(b, err)

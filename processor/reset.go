@@ -59,12 +59,14 @@ type Belongings struct {
 }
 
 // Reset deletes everything that an app keeps on the server: the journals of its tasks with all state, its repartition topics, its
-// consumer groups and what is known of its instances. It returns what that was. The next Run begins at the beginning of its topics. What it has written to
-// topics stays, and so do the topics it reads: empty those of results first if they should hold the new ones only.
+// consumer groups and what is known of its instances. It returns what that was. The next Run begins at the beginning of its topics.
+// What it has written to topics stays, and so do the topics it reads: empty those of results first if they should hold the new ones
+// only.
 //
-// While instances are running it refuses with an *ActiveError. It knows what the topology as given says: journals and topics of operators that
-// have been renamed since are those of the former topology. Bounded runs are no instances and are not noticed: they end with an error when their journals are
-// gone. A Reset that failed may have deleted a part: repeat it before the app runs again.
+// While instances are running it refuses with an *ActiveError. It knows what the topology as given says: journals and topics of
+// operators that have been renamed since are those of the former topology. Bounded runs are no instances and are not noticed: they
+// end with an error when their journals are gone. A Reset that failed may have deleted a part: repeat it before the app runs again.
+// The log of all groups, which apps and consumers share, stays.
 func Reset(ctx context.Context, client *stream.Client, t *Topology, cfg ResetConfig) (Belongings, error) {
 	r := &reset{client: client, topology: t, cfg: cfg}
 	err := r.run(ctx)

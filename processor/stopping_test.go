@@ -114,3 +114,24 @@ func TestRetryWaitsStoppably(t *testing.T) {
 	}
 	require.Equal(t, []int{1, 13, 14}, got)
 }
+
+// TestStopBetweenRecords asks an app to stop that has read many records and takes its time with each: it finishes the one in hand.
+func TestStopBetweenRecords(t *testing.T) {
+	client := newClient(t)
+	records := make([]stream.ProducerRecord[int], 100)
+	for i := range records {
+		records[i] = stream.ProducerRecord[int]{Key: "k", Value: i}
+	}
+	produce(t, client, ints, records...)
+	at, release := make(chan int), make(chan struct{})
+	b := processor.NewBuilder("slow")
+	processor.Map(processor.From(b, ints), func(n int) int { at <- n; <-release; return n }).To(passed)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- newApp(t, client, build(t, b), false).Run(ctx) }()
+	require.Equal(t, 0, <-at)
+	cancel()
+	release <- struct{}{}
+	require.NoError(t, <-ended)
+	require.Len(t, all(t, client, passed), 1)
+}

@@ -42,7 +42,8 @@ type EndpointConfig struct {
 }
 
 // Service is a NATS micro service: it answers requests, and tools such as `nats micro ls` find it. Its endpoints come and go while it
-// runs, which those of nats.go/micro cannot; what it tells of itself is the same (ADR-32 of NATS). Its methods may be used by several goroutines.
+// runs, which those of nats.go/micro cannot; what it tells of itself is the same (ADR-32 of NATS). Its methods may be used by several
+// goroutines.
 type Service struct {
 	c    *Client
 	info micro.Info // without endpoints
@@ -195,7 +196,8 @@ func (c *Client) unsubscribe(sub *nats.Subscription) {
 	}
 }
 
-// Close ends the endpoint. Handle is not called once it has returned, so Handle must not call it.
+// Close ends the endpoint. Handle is not called once it has returned, so Handle must not call it; requests that are on their way are
+// refused with ServiceUnavailable.
 func (e *Endpoint) Close() {
 	e.handling.Lock()
 	closed := e.closed
@@ -204,8 +206,11 @@ func (e *Endpoint) Close() {
 	if closed {
 		return
 	}
-	e.service.c.unsubscribe(e.sub)
 	s := e.service
+	// The server may send requests until it has heard of it: they are refused.
+	if err := e.sub.Drain(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		s.c.log.Debug("a subscription could not be drained", zap.String("subject", e.cfg.Subject), zap.Error(err))
+	}
 	s.mu.Lock()
 	s.endpoints = slices.DeleteFunc(s.endpoints, func(other *Endpoint) bool { return other == e })
 	s.mu.Unlock()
