@@ -168,7 +168,7 @@ func TestRefusedNewcomerDisturbsNobody(t *testing.T) {
 	checkCounts(t, client, 2000)
 }
 
-// TestStateThatIsGoneMayGo deletes the journals of an app, which is how to begin anew: then there is nothing to carry on.
+// TestStateThatIsGoneMayGo deletes the journals and the group of an app, which is how to begin anew: then there is nothing to carry on.
 func TestStateThatIsGoneMayGo(t *testing.T) {
 	client := newClient(t)
 	produce(t, client, bought, stream.ProducerRecord[int]{Key: "k", Value: 1})
@@ -178,5 +178,8 @@ func TestStateThatIsGoneMayGo(t *testing.T) {
 	for _, p := range []string{"0", "1"} {
 		require.NoError(t, client.DeleteJournal(t.Context(), "shop-orders-"+p+"-journal"))
 	}
+	var lost *processor.StateLostError
+	require.ErrorAs(t, other().Run(t.Context()), &lost, "on purpose, or not?")
+	require.NoError(t, client.DeleteGroup(t.Context(), bought.Spec(), "shop"))
 	require.NoError(t, other().Run(t.Context()))
 }
