@@ -14,7 +14,9 @@ type Record[V any] struct {
 	Value V
 	// Time is the event time: when it happened, not when it arrived. Precision is a nanosecond, range 1970 to 2262.
 	Time time.Time
-	// Headers travel with the record; nil means none. They must not be changed, only replaced.
+	// Headers travel with the record; nil means none. They must not be changed, only replaced. W3C trace context (traceparent,
+	// tracestate, baggage) travels so too: through repartitioning, to what an aggregation emits OnUpdate, and to what a join makes of
+	// its left record. None is ever added.
 	Headers stream.Headers
 	// Window is the window of a windowed result; the zero value means that there is none.
 	Window Window

@@ -28,12 +28,13 @@ const (
 	yaml       = "go.yaml.in/yaml/v3"
 	goMail     = "github.com/wneessen/go-mail"
 	pebble     = "github.com/cockroachdb/pebble/v2"
+	prometheus = "github.com/prometheus/client_golang"
 	sys        = "golang.org/x/sys"
 	anyModule  = "*"
 )
 
 // public are the packages that users import.
-var public = []string{"stream", "stream/streamtest", "processor", "processor/processortest", "processor/processortest/scenario", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/notify/receivers", "alerting/notify/silencebucket", "alerting/notify/notifyfile", "alerting/cases", "alerting/alertingtest", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
+var public = []string{"stream", "stream/streamtest", "processor", "processor/processortest", "processor/processortest/scenario", "processor/prom", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/notify/receivers", "alerting/notify/silencebucket", "alerting/notify/notifyfile", "alerting/cases", "alerting/alertingtest", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
 
 // importTable says who may import whom: arrows point down. The first area that holds a folder counts.
 var importTable = []area{
@@ -50,6 +51,7 @@ var importTable = []area{
 	{root: "alerting/internal/document", theirs: []string{json, yaml}},
 	{root: "alerting", ours: []string{"processor", "stream"}, oursInTests: []string{"join", "processor/processortest"}, theirs: []string{json}},
 	{root: "join", ours: []string{"processor", "stream"}, oursInTests: []string{"processor/processortest", "processor/processortest/scenario"}, theirs: []string{json}},
+	{root: "processor/prom", ours: []string{"processor"}, oursInTests: []string{"stream"}, theirs: []string{prometheus}},
 	{root: "processor", ours: []string{"stream"}, theirs: []string{zap, json, pebble}},
 	{root: "stream", theirs: []string{natsGo, nuid, orbit, zap, json}},
 	{root: "schemas/registry", ours: []string{"schemas"}, oursInTests: []string{"processor", "processor/processortest", "stream"}, theirs: []string{natsGo, json}},
