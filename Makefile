@@ -21,9 +21,9 @@ test: ## Run all tests with the race detector.
 bench: ## Run the benchmarks; BENCH=regexp picks some, BENCH_JSON=file also writes the table of ratios.
 	go test -p 1 -run '^$$' -bench '$(BENCH)' ./...
 
-# The short form of it is among the tests.
-chaos: ## Run an app of three processes on three servers through a million records and minutes of faults.
-	ROSSBY_CHAOS=long go test -v -count=1 -timeout 60m -run '^TestChaosInstances$$' ./processor
+# The short form of both is among the tests.
+chaos: ## Run an app of three processes on three servers through a million records and minutes of faults; every crash point twice.
+	ROSSBY_CHAOS=long go test -v -count=1 -timeout 60m -run '^(TestChaosInstances|TestCrashPoints)$$' ./processor
 
 lint: ## Check format, vet, staticcheck, errorlint and the house rules of internal/lint.
 	@.ci/run lint

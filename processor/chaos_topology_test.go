@@ -56,6 +56,9 @@ func chaosTopology() (*processor.Topology, error) {
 // chaosWords leaves out the number that a line begins with.
 func chaosWords(text string) []string { return strings.Fields(text)[1:] }
 
+// chaosLong is the environment variable that makes TestChaosInstances and TestCrashPoints last: see the chaos target of the Makefile.
+const chaosLong = "ROSSBY_CHAOS"
+
 // chaosEnv makes the test binary an instance of the app, a process that can be killed and stopped. Its value is a chaosInstance.
 const chaosEnv = "ROSSBY_TEST_INSTANCE"
 

@@ -26,9 +26,6 @@ import (
 	"github.com/rossby-streams/rossby/stream"
 )
 
-// chaosLong is the environment variable that makes TestChaosInstances last: see the chaos target of the Makefile.
-const chaosLong = "ROSSBY_CHAOS"
-
 // chaosPlan says how much a run is to go through.
 type chaosPlan struct {
 	lines   int
