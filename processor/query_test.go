@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -199,7 +200,7 @@ func TestQueryAmidHandOvers(t *testing.T) {
 	alive := []*running{startInstance(t, server, wordCount(t), cfg), startInstance(t, server, wordCount(t), cfg)}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	asked := make([]int, 4)
+	asked := make([]atomic.Int64, 4)
 	for i := range asked {
 		wg.Go(func() {
 			q := newQuery[int](t, client, topology, "count", "counts", processor.QueryConfig{})
@@ -210,7 +211,7 @@ func TestQueryAmidHandOvers(t *testing.T) {
 					return
 				default:
 				}
-				word := fmt.Sprintf("w%d", asked[i]%7)
+				word := fmt.Sprintf("w%d", asked[i].Load()%7)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				a, err := q.Get(ctx, word)
 				cancel()
@@ -226,7 +227,7 @@ func TestQueryAmidHandOvers(t *testing.T) {
 					t.Errorf("%s was %d in commit %d, is %d in commit %d", word, last[word], commit[word], now, a.Commit)
 				}
 				last[word], commit[word] = now, a.Commit
-				asked[i]++
+				asked[i].Add(1)
 			}
 		})
 	}
@@ -244,6 +245,10 @@ func TestQueryAmidHandOvers(t *testing.T) {
 		}
 		alive = alive[1:]
 		changes++
+		for j := range asked { // so that each change meets some, and some follow
+			before := asked[j].Load()
+			require.Eventually(t, func() bool { return asked[j].Load() >= before+50 }, time.Minute, time.Millisecond)
+		}
 	}
 	q := newQuery[int](t, client, topology, "count", "counts", processor.QueryConfig{})
 	want := wordsOf(n)
@@ -263,7 +268,11 @@ func TestQueryAmidHandOvers(t *testing.T) {
 		r.leave(t)
 	}
 	checkCounts(t, client, n)
-	t.Logf("%v answers while %d instances came and went", asked, changes)
+	answers := int64(0)
+	for i := range asked {
+		answers += asked[i].Load()
+	}
+	t.Logf("%d answers while %d instances came and went", answers, changes)
 }
 
 // TestQueryStaleOwner has an app that another one has taken its tasks from, and that has not noticed: it must not answer.
