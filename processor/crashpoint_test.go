@@ -146,9 +146,10 @@ type crashScene struct {
 	play func(x *crashRun, d *deathAt)
 }
 
-// crashRun is one app on a server of its own.
+// crashRun is one app on a server that it shares with others.
 type crashRun struct {
 	t      *testing.T
+	name   string
 	server *embedded.Server
 	client *stream.Client
 	ended  []chan error
@@ -157,18 +158,20 @@ type crashRun struct {
 
 const crashLines = 60
 
-var (
-	crashIn  = stream.Topic[string]{Name: "in", Partitions: 1}
-	crashOut = stream.Topic[int64]{Name: "out", Partitions: 1}
-)
+func (x *crashRun) in() stream.Topic[string] {
+	return stream.Topic[string]{Name: x.name + "-in", Partitions: 1}
+}
+func (x *crashRun) out() stream.Topic[int64] {
+	return stream.Topic[int64]{Name: x.name + "-out", Partitions: 1}
+}
 
-func crashTopology(t *testing.T) *processor.Topology {
-	t.Helper()
-	b := processor.NewBuilder("crash")
-	words := processor.FlatMap(processor.From(b, crashIn), strings.Fields)
-	processor.Count(processor.KeyBy(words, "by-word", strings.ToLower), processor.Counting{Name: "count"}).To(crashOut)
+func (x *crashRun) topology() *processor.Topology {
+	x.t.Helper()
+	b := processor.NewBuilder(x.name)
+	words := processor.FlatMap(processor.From(b, x.in()), strings.Fields)
+	processor.Count(processor.KeyBy(words, "by-word", strings.ToLower), processor.Counting{Name: "count"}).To(x.out())
 	topology, err := b.Build()
-	require.NoError(t, err)
+	require.NoError(x.t, err)
 	return topology
 }
 
@@ -193,7 +196,7 @@ func (x *crashRun) start(d *deathAt) *processor.App {
 		done <- err
 		return app
 	}
-	app = processor.NewApp(client, crashTopology(x.t), processor.Config{SessionTimeout: 500 * time.Millisecond})
+	app = processor.NewApp(client, x.topology(), processor.Config{SessionTimeout: 500 * time.Millisecond})
 	go func() { done <- app.Run(ctx) }()
 	return app
 }
@@ -203,13 +206,13 @@ func (x *crashRun) untilRuns(app *processor.App, d *deathAt) {
 	x.t.Helper()
 	require.Eventually(x.t, func() bool {
 		return d.died() || slices.ContainsFunc(app.Stats(), func(s processor.TaskStats) bool { return s.State == processor.TaskRunning })
-	}, time.Minute, 2*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 // send stores lines.
 func (x *crashRun) send(from, to int) {
 	x.t.Helper()
-	p, err := stream.NewProducer(x.client, crashIn, stream.ProducerConfig{})
+	p, err := stream.NewProducer(x.client, x.in(), stream.ProducerConfig{})
 	require.NoError(x.t, err)
 	for i := from; i < to; i++ {
 		require.NoError(x.t, p.Send(x.t.Context(), stream.ProducerRecord[string]{Key: "k", Value: fmt.Sprintf("all w%d", i%7), Time: at(i)}))
@@ -224,9 +227,9 @@ func (x *crashRun) until(results int, d *deathAt) {
 		if d.died() {
 			return true
 		}
-		o, err := x.client.Offsets(x.t.Context(), crashOut.Spec())
+		o, err := x.client.Offsets(x.t.Context(), x.out().Spec())
 		return err == nil && o[0].Next > uint64(results)
-	}, time.Minute, 2*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 // check ends the instances, lets another one finish, and counts.
@@ -236,9 +239,9 @@ func (x *crashRun) check() {
 		stop()
 		<-x.ended[i] // whatever it says: it may have died
 	}
-	require.NoError(x.t, processor.NewApp(x.client, crashTopology(x.t), processor.Config{Bounded: true}).Run(x.t.Context()))
+	require.NoError(x.t, processor.NewApp(x.client, x.topology(), processor.Config{Bounded: true}).Run(x.t.Context()))
 	got := make(map[string]int64)
-	for _, r := range all(x.t, x.client, crashOut) {
+	for _, r := range all(x.t, x.client, x.out()) {
 		require.Equal(x.t, got[r.Key]+1, r.Value, "word %q: lost, doubled or out of order", r.Key)
 		got[r.Key] = r.Value
 	}
@@ -307,6 +310,9 @@ const atATime = 6
 // second message: those with an even number, or with an odd one.
 func enumerate(t *testing.T, scene crashScene, odd int) (points int) {
 	t.Helper()
+	server := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
+	client, err := stream.NewClient(embeddedtest.ConnectTo(t, server), stream.Config{})
+	require.NoError(t, err)
 	for last := false; !last && !t.Failed(); {
 		var wg sync.WaitGroup
 		survived := make([]bool, atATime)
@@ -315,12 +321,9 @@ func enumerate(t *testing.T, scene crashScene, odd int) (points int) {
 			after := n%2 == odd
 			wg.Go(func() {
 				t.Run(fmt.Sprintf("%d,after=%t", n, after), func(t *testing.T) {
-					x := &crashRun{t: t, server: embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})}
-					var err error
-					x.client, err = stream.NewClient(embeddedtest.ConnectTo(t, x.server), stream.Config{})
-					require.NoError(t, err)
-					require.NoError(t, x.client.CreateTopic(t.Context(), crashIn.Spec()))
-					require.NoError(t, x.client.CreateTopic(t.Context(), crashOut.Spec()))
+					x := &crashRun{t: t, name: "crash" + strconv.Itoa(n), server: server, client: client}
+					require.NoError(t, x.client.CreateTopic(t.Context(), x.in().Spec()))
+					require.NoError(t, x.client.CreateTopic(t.Context(), x.out().Spec()))
 					d := &deathAt{n: n, after: after}
 					scene.play(x, d)
 					x.check()
