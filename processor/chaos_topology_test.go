@@ -56,6 +56,19 @@ func chaosTopology() (*processor.Topology, error) {
 // chaosWords leaves out the number that a line begins with.
 func chaosWords(text string) []string { return strings.Fields(text)[1:] }
 
+var (
+	largeIn  = stream.Topic[string]{Name: "large-in", Partitions: 2, Codec: stream.String()}
+	largeOut = stream.Topic[string]{Name: "large-out", Partitions: 2, Codec: stream.String()}
+)
+
+// largeTopology keeps the last value of each key, and passes on those that are no filling.
+func largeTopology() (*processor.Topology, error) {
+	b := processor.NewBuilder("large")
+	latest := processor.Reduce(processor.From(b, largeIn), processor.Reduction[string]{Name: "latest", Add: func(_, v string) string { return v }})
+	latest.AsStream().Filter(func(v string) bool { return strings.HasPrefix(v, "probe") }).To(largeOut)
+	return b.Build()
+}
+
 // chaosLong is the environment variable that makes TestChaosInstances and TestCrashPoints last: see the chaos target of the Makefile.
 const chaosLong = "ROSSBY_CHAOS"
 
@@ -66,6 +79,7 @@ type chaosInstance struct {
 	URLs    []string
 	Session time.Duration
 	Standby bool
+	Large   bool // it runs largeTopology rather than chaosTopology, without replicas
 }
 
 // runChaosInstance works until it is asked to stop.
@@ -94,7 +108,11 @@ func (i chaosInstance) run() error {
 		return err
 	}
 	defer closeClient()
-	topology, err := chaosTopology()
+	build := chaosTopology
+	if i.Large {
+		build = largeTopology
+	}
+	topology, err := build()
 	if err != nil {
 		return err
 	}
@@ -102,12 +120,19 @@ func (i chaosInstance) run() error {
 	return processor.NewApp(client, topology, processor.Config{Logger: zap.New(core), SessionTimeout: i.Session, Standby: i.Standby}).Run(ctx)
 }
 
+func (i chaosInstance) replicas() int {
+	if i.Large {
+		return 1
+	}
+	return 3
+}
+
 // connect tries until there is a server, or ctx ends.
 func (i chaosInstance) connect(ctx context.Context) (client *stream.Client, end func(), err error) {
 	for {
 		nc, err := nats.Connect(strings.Join(i.URLs, ","), chaosConnection()...)
 		if err == nil {
-			client, err = stream.NewClient(nc, stream.Config{Replicas: 3})
+			client, err = stream.NewClient(nc, stream.Config{Replicas: i.replicas()})
 			if err == nil {
 				return client, nc.Close, nil
 			}

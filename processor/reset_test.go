@@ -101,7 +101,11 @@ func TestReset(t *testing.T) {
 			}
 			return err == nil
 		}, time.Minute, 50*time.Millisecond)
-		after := inventory(t, nc)
+		var after map[string]uint64
+		require.Eventually(t, func() bool { // the consumers of this test's readers go a moment after them
+			after = inventory(t, nc)
+			return len(after) == len(before)
+		}, time.Minute, 10*time.Millisecond)
 		for p := range 4 {
 			name := counts.Spec().BackingStream(p)
 			require.Greater(t, after[name], before[name])

@@ -85,6 +85,7 @@ func TestDiskAndJournalOfDifferentLives(t *testing.T) {
 	}
 	require.NoError(t, client.DeleteTopic(t.Context(), counts.Name))
 	require.NoError(t, client.DeleteTopic(t.Context(), "wordcount-by-word"))
+	require.NoError(t, client.DeleteGroup(t.Context(), lines.Spec(), "wordcount")) // to begin anew on purpose
 	require.NoError(t, onDisk(t, client, dir, zap.NewNop()))
 	checkCounts(t, client, 1000)
 }

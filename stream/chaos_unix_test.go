@@ -219,7 +219,9 @@ func (x *chaos) alive(group string) []*process {
 func (x *chaos) end(p *process, how syscall.Signal) {
 	x.t.Helper()
 	require.NoError(x.t, p.cmd.Process.Signal(how))
+	hangs := time.AfterFunc(patience, func() { _ = p.cmd.Process.Signal(syscall.SIGQUIT) }) // it says where
 	err := p.cmd.Wait()
+	hangs.Stop()
 	x.mu.Lock()
 	p.killed = true
 	x.mu.Unlock()

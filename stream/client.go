@@ -252,6 +252,28 @@ func (c *Client) streamInfo(ctx context.Context, name string) (*jetstream.Stream
 	return info, err
 }
 
+// knownInfo is streamInfo of a stream that has existed: that it does not is believed when it has been said for longer than a server
+// takes that was just started, or has just become a leader.
+func (c *Client) knownInfo(ctx context.Context, name string) (info *jetstream.StreamInfo, err error) {
+	var b backoff
+	var since time.Time
+	for missing := 1; ; missing++ {
+		info, err = c.streamInfo(ctx, name)
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return info, err
+		}
+		if missing == 1 {
+			since = time.Now()
+		}
+		if missing >= notFoundLimit && time.Since(since) >= c.settle() {
+			return nil, err
+		}
+		if werr := b.wait(ctx); werr != nil {
+			return nil, werr
+		}
+	}
+}
+
 // errNoLeader says that the state of a stream was told by a server that may not have all of it.
 var errNoLeader = errors.New("the stream has no leader at the moment")
 

@@ -33,7 +33,7 @@ func (j *Journal) Follow(ctx context.Context, to Follower) error {
 			to.CaughtUp = nil
 		}
 	}
-	info, err := j.c.streamInfo(ctx, j.name)
+	info, err := j.c.knownInfo(ctx, j.name)
 	if err == nil {
 		if r.head >= info.State.LastSeq || info.State.Msgs == 0 {
 			caughtUp()

@@ -30,7 +30,7 @@ func (j *Journal) ReplayFrom(ctx context.Context, from uint64, fn func(Entry) er
 	r.head = max(r.head, max(from, 1)-1)
 	before := r.head
 	for {
-		info, err := j.c.streamInfo(ctx, j.name)
+		info, err := j.c.knownInfo(ctx, j.name)
 		if err != nil {
 			return &JournalError{Journal: j.name, Err: fmt.Errorf("replay it: %w", err)}
 		}
@@ -121,7 +121,7 @@ func (j *Journal) feed(ctx context.Context, r *replay, fn func(e Entry, pending 
 
 // hole says why the message with that sequence did not come.
 func (j *Journal) hole(ctx context.Context, seq uint64) error {
-	info, err := j.c.streamInfo(ctx, j.name)
+	info, err := j.c.knownInfo(ctx, j.name)
 	if err != nil {
 		return err
 	}

@@ -272,12 +272,12 @@ type Undelivered struct {
 func (t *Task) Restored() ([]Undelivered, error) {
 	if t.disk != nil {
 		if err := t.disk.restored(); err != nil {
-			return nil, fmt.Errorf("restore task %s: %w", t.ID(), err)
+			return nil, t.stateError(t.journal.lastSeq(), err)
 		}
 	}
 	for _, s := range t.stores {
 		if err := s.restored(t.now); err != nil {
-			return nil, fmt.Errorf("restore task %s: %w", t.ID(), err)
+			return nil, t.stateError(t.journal.lastSeq(), err)
 		}
 	}
 	heap.Init(&t.timers)

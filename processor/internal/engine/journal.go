@@ -36,6 +36,14 @@ func (l *ledgerOfCommits) appended(number, seq uint64) {
 	}
 }
 
+// lastSeq is the place of the newest commit in the journal; 0: there is none.
+func (l *ledgerOfCommits) lastSeq() uint64 {
+	if n := len(l.commits); n > 0 {
+		return l.commits[n-1].seq
+	}
+	return 0
+}
+
 func (l *ledgerOfCommits) sizeHint() int {
 	if n := len(l.commits); n > 0 {
 		return l.commits[n-1].bytes + 256

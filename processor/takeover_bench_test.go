@@ -1,0 +1,152 @@
+//go:build unix
+
+package processor_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rossby-streams/rossby/embedded"
+	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/internal/benchtable"
+	"github.com/rossby-streams/rossby/processor"
+	"github.com/rossby-streams/rossby/stream"
+)
+
+const takeoverSession = 2 * time.Second
+
+// BenchmarkTakeover kills the process of an instance, and measures how long it takes until another one has processed a record of its task, as a
+// multiple of the session timeout: with and without a standby, for 10 MB of state, and with ROSSBY_CHAOS for 1 GB.
+func BenchmarkTakeover(b *testing.B) {
+	sizes := []int{10_000_000}
+	if os.Getenv(chaosLong) != "" {
+		sizes = append(sizes, 1_000_000_000)
+	}
+	for _, size := range sizes {
+		for _, standby := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%dMB/standby=%t", size/1_000_000, standby), func(b *testing.B) { benchmarkTakeover(b, size, standby) })
+		}
+	}
+}
+
+func benchmarkTakeover(b *testing.B, size int, standby bool) {
+	server := embeddedtest.StartWith(b, embedded.Config{Port: embedded.RandomPort})
+	client, err := stream.NewClient(embeddedtest.ConnectTo(b, server), stream.Config{})
+	require.NoError(b, err)
+	require.NoError(b, client.CreateTopic(b.Context(), largeIn.Spec()))
+	require.NoError(b, client.CreateTopic(b.Context(), largeOut.Spec()))
+	p, err := stream.NewProducer(client, largeIn, stream.ProducerConfig{})
+	require.NoError(b, err)
+	filling := strings.Repeat("x", 92)
+	for i := range 2 * size / 100 { // for two tasks
+		require.NoError(b, p.Send(b.Context(), stream.ProducerRecord[string]{Key: fmt.Sprintf("k%07d", i), Value: filling}))
+	}
+	require.NoError(b, p.Flush(b.Context()))
+	var took []time.Duration
+	for b.Loop() {
+		took = append(took, takeover(b, server, client, p, standby))
+	}
+	require.NoError(b, p.Close(b.Context()))
+	slices.Sort(took)
+	median := took[len(took)/2]
+	b.ReportMetric(float64(median.Milliseconds()), "ms")
+	b.ReportMetric(median.Seconds()/takeoverSession.Seconds(), "sessions")
+	name := fmt.Sprintf("from SIGKILL to the successor's first record, %d MB of state, standby %t, against the session timeout", size/1_000_000, standby)
+	require.NoError(b, benchtable.Record(name, 1/median.Seconds(), 1/takeoverSession.Seconds(), "1/s"))
+}
+
+// takeover lets a process run one of the two tasks, kills it, and returns how long nobody ran the task.
+func takeover(b *testing.B, server *embedded.Server, client *stream.Client, p *stream.Producer[string], standby bool) time.Duration {
+	topology, err := largeTopology()
+	require.NoError(b, err)
+	app := processor.NewApp(client, topology, processor.Config{SessionTimeout: takeoverSession, Standby: standby})
+	ctx, stop := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(ctx) }()
+	defer func() {
+		stop()
+		require.NoError(b, <-ended)
+	}()
+	is := func(n int, state processor.TaskState) func() bool {
+		return func() bool {
+			for _, s := range app.Stats() {
+				idle := state != processor.TaskRunning || s.Wait == processor.WaitRecords
+				if s.State == state && idle && s.ToRestore == 0 {
+					n--
+				}
+			}
+			return n == 0
+		}
+	}
+	wait := func(what string, f func() bool) {
+		require.Eventually(b, f, 10*time.Minute, 20*time.Millisecond, what)
+	}
+	wait("both tasks run here", func() bool { return is(2, processor.TaskRunning)() })
+	text, err := json.Marshal(chaosInstance{URLs: []string{server.URL()}, Session: takeoverSession, Standby: standby, Large: true})
+	require.NoError(b, err)
+	other := exec.Command(os.Args[0]) // #nosec: this very program
+	other.Env = append(os.Environ(), chaosEnv+"="+string(text))
+	_, err = other.StdinPipe()
+	require.NoError(b, err)
+	require.NoError(b, other.Start())
+	wait("one of them runs there", func() bool {
+		return is(1, processor.TaskRunning)() && (is(1, processor.TaskFollowing)() == standby)
+	})
+	partition := -1
+	for _, s := range app.Stats() {
+		if s.State == processor.TaskRunning {
+			partition = 1 - s.Partition
+		}
+	}
+	end, err := client.Offsets(b.Context(), largeOut.Spec())
+	require.NoError(b, err)
+	var killed atomic.Int64
+	gap := make(chan time.Duration, 1)
+	reader, err := client.OpenReader(b.Context(), largeOut.Spec(), partition, stream.ReaderConfig{
+		From: end[partition].Next,
+		Deliver: func(m stream.Message) {
+			sent, err := strconv.ParseInt(strings.TrimPrefix(string(m.Data), "probe "), 10, 64)
+			at := killed.Load()
+			if err != nil || at == 0 || sent < at {
+				return
+			}
+			select {
+			case gap <- time.Since(time.Unix(0, at)):
+			default:
+			}
+		},
+		Failed: func(err error) { b.Errorf("read: %v", err) },
+	})
+	require.NoError(b, err)
+	defer reader.Close()
+	key := "probe"
+	for stream.Partition(key, 2) != partition {
+		key += "."
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		if i == 100 {
+			killed.Store(time.Now().UnixNano())
+			require.NoError(b, other.Process.Kill())
+			_ = other.Wait() // it was killed
+		}
+		require.NoError(b, p.Send(b.Context(), stream.ProducerRecord[string]{Key: key, Value: "probe " + strconv.FormatInt(time.Now().UnixNano(), 10)}))
+		select {
+		case d := <-gap:
+			return d
+		case <-tick.C:
+		}
+	}
+}
