@@ -120,7 +120,7 @@ func (m *memberProcess) run() error {
 		return err
 	}
 	defer m.k.Close()
-	for {
+	for ctx.Err() == nil {
 		soon, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		records, err := m.k.Poll(soon)
 		cancel()
@@ -156,6 +156,7 @@ func (m *memberProcess) run() error {
 			return err
 		}
 	}
+	return nil
 }
 
 func (m *memberProcess) assigned(ctx context.Context, parts []stream.Assignment) error {
