@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -30,7 +32,7 @@ func TestLiveAlarmCarriesTheLogLine(t *testing.T) {
 	rules := write(t, "rules.json", `{"rules":[{"name":"Alive","metric":"load1","above":-1,"for":"3s","severity":"info"}]}`)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-syslog", "127.0.0.1:0", "-interval", "200ms", "-rules", rules)
+	cmd := exec.CommandContext(ctx, binary, "-syslog", "127.0.0.1:0", "-interval", "200ms", "-rules", rules, "-metrics", ":0")
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	stderr, err := cmd.StderrPipe()
@@ -38,16 +40,19 @@ func TestLiveAlarmCarriesTheLogLine(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	var said []string
 	var wg sync.WaitGroup
-	ports := make(chan []string, 1)
+	ports, scrapes := make(chan []string, 1), make(chan string, 1)
 	wg.Go(func() {
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			said = append(said, lines.Text())
 			if m := regexp.MustCompile(`syslog on (\S+) \(UDP\) and (\S+) \(TCP\)`).FindStringSubmatch(lines.Text()); m != nil {
 				ports <- m
 			}
+			if m := regexp.MustCompile(`metrics on (http://127.0.0.1:\S+)`).FindStringSubmatch(lines.Text()); m != nil {
+				scrapes <- m[1]
+			}
 		}
 	})
-	at := <-ports
+	at, metrics := <-ports, <-scrapes
 	host, err := os.Hostname()
 	require.NoError(t, err)
 	udp, err := net.Dial("udp", at[1])
@@ -80,6 +85,7 @@ func TestLiveAlarmCarriesTheLogLine(t *testing.T) {
 		}
 	}
 	require.True(t, fired, "no alarm fired")
+	requireMetrics(t, metrics)
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 	wg.Wait()
 	require.NoError(t, cmd.Wait())
@@ -89,6 +95,20 @@ func TestLiveAlarmCarriesTheLogLine(t *testing.T) {
 	require.Equal(t, 1, s.Dead, "the rubbish")
 	require.Equal(t, s.Metrics+s.Syslogs, s.Processed+s.Late+s.Dead)
 	require.Positive(t, s.Metrics)
+}
+
+// requireMetrics scrapes the program.
+func requireMetrics(t *testing.T, url string) {
+	t.Helper()
+	defer http.DefaultClient.CloseIdleConnections()
+	answer, err := http.Get(url) // #nosec: of this very test
+	require.NoError(t, err)
+	defer func() { require.NoError(t, answer.Body.Close()) }()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	for _, metric := range []string{`rossby_task_records_total\{app="health",.*\} [1-9]`, `rossby_task_state\{app="health",.*state="running".*\} 1`} {
+		require.True(t, regexp.MustCompile("(?m)^"+metric).Match(text), metric)
+	}
 }
 
 // TestRulesInABucket: a rule is put into a bucket, a bad one after it, and then removed, while the program runs.

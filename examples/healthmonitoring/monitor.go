@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -66,6 +67,12 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 		err = errors.Join(err, m.intake.close(out))
 	}()
 	m.app = processor.NewApp(c.client, topology, processor.Config{Bounded: o.exit})
+	if o.metrics != "" {
+		if m.scrapes, err = listenForScrapes(o.metrics); err != nil {
+			return err
+		}
+		defer func() { _ = m.scrapes.Close() }()
+	}
 	if o.replays() {
 		err = m.replay(ctx, out)
 	} else {
@@ -87,6 +94,7 @@ type monitoring struct {
 	printer *printer
 	app     *processor.App
 	feed    *rulebucket.Feed // nil: rules do not change
+	scrapes net.Listener     // nil: no metrics are shown
 	stderr  io.Writer
 	read    counts
 }
@@ -169,7 +177,14 @@ func (m *monitoring) process(ctx, out context.Context, work func(context.Context
 			fail(printErr)
 		}
 	})
-	var feedErr error
+	var feedErr, scrapesErr error
+	if m.scrapes != nil {
+		wg.Go(func() {
+			if scrapesErr = m.serveMetrics(printing, m.scrapes); scrapesErr != nil {
+				fail(scrapesErr)
+			}
+		})
+	}
 	if m.feed != nil {
 		wg.Go(func() {
 			if feedErr = m.feed.Run(printing); feedErr != nil {
@@ -180,7 +195,7 @@ func (m *monitoring) process(ctx, out context.Context, work func(context.Context
 	err := work(working)
 	stop()
 	wg.Wait()
-	if err = errors.Join(err, printErr, feedErr); err != nil {
+	if err = errors.Join(err, printErr, feedErr, scrapesErr); err != nil {
 		return err
 	}
 	return m.printer.rest(out)
