@@ -165,6 +165,7 @@ type consumerPart[V any] struct {
 	done   chan struct{} // closed when its goroutine has ended
 	cancel context.CancelFunc
 	told   bool // the user knows of it
+	gone   bool // the user knows that it goes
 
 	next     uint64        // where reading begins
 	chunks   []chunk[V]    // what waits for Poll, oldest first

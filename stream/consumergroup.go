@@ -219,7 +219,7 @@ func (k *Consumer[V]) whenLost(items []string) {
 	k.mu.Lock()
 	for _, p := range numbers(items) {
 		if part := k.parts[p]; part != nil {
-			if part.told {
+			if part.told && !part.gone {
 				k.lost = append(k.lost, p)
 			}
 			k.forget(part)
@@ -294,11 +294,21 @@ func (k *Consumer[V]) giveUp(ctx context.Context, revoked []int) error {
 	})
 }
 
-// lastChance commits what was polled, where that is automatic, and calls OnRevoked.
-func (k *Consumer[V]) lastChance(ctx context.Context, parts []int) error {
+// lastChance commits what was polled, where that is automatic, and calls OnRevoked: once for a partition, however often it
+// takes until the server has heard that it is free.
+func (k *Consumer[V]) lastChance(ctx context.Context, parts []int) (err error) {
 	k.mu.Lock()
-	told := slices.DeleteFunc(slices.Clone(parts), func(p int) bool { return k.parts[p] == nil || !k.parts[p].told })
+	told := slices.DeleteFunc(slices.Clone(parts), func(p int) bool { return k.parts[p] == nil || !k.parts[p].told || k.parts[p].gone })
 	k.mu.Unlock()
+	defer func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		for _, p := range told {
+			if part := k.parts[p]; part != nil && err == nil {
+				part.gone = true
+			}
+		}
+	}()
 	if len(told) == 0 {
 		return nil
 	}

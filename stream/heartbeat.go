@@ -197,7 +197,7 @@ func (m *Membership) settle(ctx context.Context) {
 	if len(revoke) > 0 {
 		m.cfg.Revoke(revoke)
 	}
-	if len(take) == 0 {
+	if take = m.abandoned(ctx, take); len(take) == 0 {
 		return
 	}
 	got := make([]Claim, len(take))
@@ -225,6 +225,36 @@ func (m *Membership) settle(ctx context.Context) {
 	if len(got) > 0 {
 		m.cfg.Assigned(got)
 	}
+}
+
+// abandoned leaves out the items of holders that are alive without this member having heard of them yet: the entry of a member is
+// written anew with each heartbeat, so one who joins while it is reads the claims long before the member.
+func (m *Membership) abandoned(ctx context.Context, take []free) []free {
+	type life struct{ member, nonce string }
+	alive := make(map[life]bool)
+	return slices.DeleteFunc(take, func(f free) bool {
+		holder := life{f.Member, f.Nonce}
+		if holder.member == "" || holder.member == m.id {
+			return false
+		}
+		lives, known := alive[holder]
+		if !known {
+			lives = m.alive(ctx, holder.member, holder.nonce)
+			alive[holder] = lives
+		}
+		return lives
+	})
+}
+
+// alive asks the log whether a member lives the life of that nonce, and takes it for granted while there is no answer.
+func (m *Membership) alive(ctx context.Context, id, nonce string) bool {
+	last, err := m.c.lastEntry(ctx, m.prefix+memberToken+id)
+	if err != nil {
+		m.c.log.Debug("claims are tried again", zap.String("group", m.cfg.Name), zap.Error(err))
+		return true
+	}
+	var e memberEntry
+	return last != nil && json.Unmarshal(last.Data, &e) == nil && e.Gone == "" && e.Nonce == nonce
 }
 
 // free is an item to be claimed, and the claim that it has now.

@@ -137,6 +137,34 @@ func TestMembersComeAndGo(t *testing.T) {
 	require.Zero(t, again)
 }
 
+// A Poll whose context ends while partitions are given up does not tell of them again.
+func TestRevokedIsToldOnce(t *testing.T) {
+	c := newClient(t)
+	createTopic(t, c, numbers.Spec())
+	ctx, cancel := context.WithCancel(t.Context())
+	var revoked []int
+	a, err := stream.NewConsumer(testContext(t), c, numbers, stream.ConsumerConfig{
+		Group:     "g",
+		OnRevoked: func(_ context.Context, parts []int) error { revoked = append(revoked, parts...); cancel(); return nil },
+		OnLost:    func(_ context.Context, parts []int) error { return fmt.Errorf("%v were told before", parts) },
+	})
+	require.NoError(t, err)
+	defer a.Close()
+	b, err := stream.NewConsumer(testContext(t), c, numbers, stream.ConsumerConfig{Group: "g"})
+	require.NoError(t, err)
+	defer b.Close()
+	_, err = a.Poll(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Len(t, revoked, 2)
+	for first := true; first || len(a.Assigned()) > 2; first = false {
+		short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		_, err = a.Poll(short)
+		stop()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+	require.Len(t, revoked, 2)
+}
+
 // Each member in turn dies without a word: its connection ends and nothing else is
 // said. The others take over, and what was not committed is read again.
 func TestEveryMemberDies(t *testing.T) {

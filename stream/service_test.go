@@ -39,6 +39,7 @@ func TestService(t *testing.T) {
 		},
 	})
 	require.NoError(t, err)
+	require.NoError(t, nc.Flush()) // the asker has a connection of its own, which may be faster
 	asker, err := stream.NewClient(embeddedtest.ConnectTo(t, server), stream.Config{})
 	require.NoError(t, err)
 	answer, err := asker.Request(t.Context(), "echo.yes", []byte("hello"))
