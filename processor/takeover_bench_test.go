@@ -90,7 +90,8 @@ func takeover(b *testing.B, server *embedded.Server, client *stream.Client, p *s
 		}
 	}
 	wait := func(what string, f func() bool) {
-		require.Eventually(b, f, 10*time.Minute, 20*time.Millisecond, what)
+		b.Helper()
+		require.Eventually(b, f, 10*time.Minute, 20*time.Millisecond, "%s: %+v", what, app.Stats())
 	}
 	wait("both tasks run here", func() bool { return is(2, processor.TaskRunning)() })
 	text, err := json.Marshal(chaosInstance{URLs: []string{server.URL()}, Session: takeoverSession, Standby: standby, Large: true})
@@ -131,15 +132,15 @@ func takeover(b *testing.B, server *embedded.Server, client *stream.Client, p *s
 	require.NoError(b, err)
 	defer reader.Close()
 	key := "probe"
-	for stream.Partition(key, 2) != partition {
-		key += "."
+	for i := 0; stream.Partition(key, 2) != partition; i++ {
+		key = "probe-" + strconv.Itoa(i)
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for i := 0; ; i++ {
 		if i == 100 {
-			killed.Store(time.Now().UnixNano())
 			require.NoError(b, other.Process.Kill())
+			killed.Store(time.Now().UnixNano())
 			_ = other.Wait() // it was killed
 		}
 		require.NoError(b, p.Send(b.Context(), stream.ProducerRecord[string]{Key: key, Value: "probe " + strconv.FormatInt(time.Now().UnixNano(), 10)}))
