@@ -23,6 +23,8 @@ type Config struct {
 	Receivers []Receiver
 	// Inhibit are the rules of inhibition.
 	Inhibit []InhibitRule
+	// TimeIntervals are those that routes name.
+	TimeIntervals TimeIntervals
 	// KeyLabel is the label that has the key of an alarm. Empty: LabelKey.
 	KeyLabel string
 }
@@ -70,6 +72,7 @@ type Dispatcher struct {
 	groups   map[string]*Group
 	log      map[string]*Entry
 	silences map[string]Silence
+	acks     map[string]Acknowledgement
 	edits    []string // the IDs of silences in the order of their changes: an alert has judged some of them, and not the rest
 	sources  []map[string]map[string]bool
 	changed  changed
@@ -127,12 +130,15 @@ func New(cfg Config) (*Dispatcher, error) {
 		names[r.Name] = true
 	}
 	root, err := tree(cfg.Route, names)
+	if err == nil {
+		err = cfg.TimeIntervals.check(root)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("notify: %w", err)
 	}
 	d := &Dispatcher{
 		cfg: cfg, root: root, nodes: make(map[string]*node), alerts: make(map[string]*known), groups: make(map[string]*Group), log: make(map[string]*Entry),
-		silences: make(map[string]Silence), changed: newChanged(),
+		silences: make(map[string]Silence), acks: make(map[string]Acknowledgement), changed: newChanged(),
 	}
 	root.walk(func(n *node) { d.nodes[n.id] = n })
 	for i, r := range cfg.Inhibit {

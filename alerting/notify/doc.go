@@ -17,6 +17,7 @@
 //   - route: a node of a tree; an alert belongs to the deepest routes that match its labels.
 //   - group: the alerts of one route with the same values of the labels in group_by; it is told of as one.
 //   - flush: the moment when a group is looked at: group_wait after its first alert, then every group_interval.
+//   - silence: mutes alerts for a time; acknowledgement: somebody takes care of alerts, and nobody is reminded of them for a time.
 //   - notification: what a receiver is told of a group at a flush.
 //
 // # Guarantees
@@ -24,6 +25,7 @@
 //   - Alerts, groups, what was told to whom, and when the next flush is are the state of a task: a crash, a restart or a move loses no
 //     alert, and no notification is made twice because of it. (Alertmanager keeps its groups in memory.)
 //   - What is made is handed to each receiver at least once, in order, with an idempotency key that is the same when it comes again.
+//   - Why an alert is told of or not, and what mutes it, can be asked: Dispatcher.Explain.
 //   - A receiver that does not answer holds up nobody else.
 //   - An inhibiting alert and the one it inhibits are judged at one moment, whatever the order in which they came.
 //
@@ -31,5 +33,5 @@
 //
 //   - All alerts are in one task, since any may inhibit any other.
 //   - Flushes go by the clock of the instance, not by event time: they are about people. A replay tells what is so at its end.
-//   - Time intervals (mute_time_intervals) are not there yet.
+//   - While a route is quiet (Route.MuteTimeIntervals), what ends is not told of, as in Alertmanager: the group is looked at all the same.
 package notify

@@ -2,7 +2,6 @@ package notify
 
 import (
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -26,7 +25,7 @@ func (d *Dispatcher) Flush(id string, now time.Time) []Notification {
 		}
 	}
 	var told []Notification
-	if len(heard) > 0 {
+	if len(heard) > 0 && len(d.cfg.TimeIntervals.quiet(&n.Route, now)) == 0 {
 		told = d.tell(id, g, n, heard, now)
 	}
 	over := make(map[string]bool)
@@ -110,12 +109,16 @@ func (d *Dispatcher) tell(id string, g *Group, n *node, alerts []Alert, now time
 			continue
 		}
 		integration++
-		key := id + "\x00" + r.Name + "\x00" + strconv.Itoa(integration)
+		key := logKey(id, r.Name, integration)
 		last := d.log[key]
 		if last != nil && !now.Before(last.Expires) {
 			last = nil
 		}
 		reason := last.reason(firing, resolved, Due{SendResolved: r.SendResolved, Repeat: n.RepeatInterval, Now: now})
+		if reason == RepeatElapsed && d.takenCareOf(alerts, now) {
+			d.remember(key, n, now)
+			continue
+		}
 		if reason == "" {
 			continue
 		}
