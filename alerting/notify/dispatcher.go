@@ -72,7 +72,6 @@ type Dispatcher struct {
 	groups   map[string]*Group
 	log      map[string]*Entry
 	silences map[string]Silence
-	acks     map[string]Acknowledgement
 	edits    []string // the IDs of silences in the order of their changes: an alert has judged some of them, and not the rest
 	sources  []map[string]map[string]bool
 	changed  changed
@@ -138,7 +137,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{
 		cfg: cfg, root: root, nodes: make(map[string]*node), alerts: make(map[string]*known), groups: make(map[string]*Group), log: make(map[string]*Entry),
-		silences: make(map[string]Silence), acks: make(map[string]Acknowledgement), changed: newChanged(),
+		silences: make(map[string]Silence), changed: newChanged(),
 	}
 	root.walk(func(n *node) { d.nodes[n.id] = n })
 	for i, r := range cfg.Inhibit {

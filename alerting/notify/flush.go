@@ -115,10 +115,6 @@ func (d *Dispatcher) tell(id string, g *Group, n *node, alerts []Alert, now time
 			last = nil
 		}
 		reason := last.reason(firing, resolved, Due{SendResolved: r.SendResolved, Repeat: n.RepeatInterval, Now: now})
-		if reason == RepeatElapsed && d.takenCareOf(alerts, now) {
-			d.remember(key, n, now)
-			continue
-		}
 		if reason == "" {
 			continue
 		}

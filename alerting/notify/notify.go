@@ -10,14 +10,13 @@ import (
 	"github.com/rossby-streams/rossby/stream"
 )
 
-// SilenceChange is what a silence is from now on, or an acknowledgement.
+// SilenceChange is what a silence is from now on.
 type SilenceChange struct {
 	ID string `json:"id"`
 	// Version orders the changes of the silence: one that is not newer than what has come is passed over.
 	Version alerting.Version `json:"version"`
-	// Silence or Acknowledgement is what has the ID; both are nil if it was removed.
-	Silence         *Silence         `json:"silence,omitzero"`
-	Acknowledgement *Acknowledgement `json:"acknowledgement,omitzero"`
+	// Silence is nil for one that was removed.
+	Silence *Silence `json:"silence,omitzero"`
 }
 
 // SilenceChanges returns a topic for changes of silences. It has as many partitions as the topic of the alarms.
@@ -60,36 +59,10 @@ type word struct {
 	silence *SilenceChange
 }
 
-// silenceRow is what is kept of a silence or an acknowledgement; of one that is over or was removed, its version.
+// silenceRow is what is kept of a silence; of one that is over or was removed, its version.
 type silenceRow struct {
-	Version         alerting.Version `json:"version"`
-	Silence         *Silence         `json:"silence,omitzero"`
-	Acknowledgement *Acknowledgement `json:"acknowledgement,omitzero"`
-}
-
-// ends is when it is over; zero if there is nothing.
-func (r *silenceRow) ends() time.Time {
-	switch {
-	case r.Silence != nil:
-		return r.Silence.EndsAt
-	case r.Acknowledgement != nil:
-		return r.Acknowledgement.EndsAt
-	}
-	return time.Time{}
-}
-
-// tell lets the dispatcher know of what the row has.
-func (r *silenceRow) tell(d *Dispatcher, id string) {
-	if r.Silence != nil {
-		d.Silence(*r.Silence)
-	} else {
-		d.Unsilence(id)
-	}
-	if r.Acknowledgement != nil {
-		d.Acknowledge(*r.Acknowledgement)
-	} else {
-		d.Unacknowledge(id)
-	}
+	Version alerting.Version `json:"version"`
+	Silence *Silence         `json:"silence,omitzero"`
 }
 
 // task is a dispatcher whose memory is the state of a task.
@@ -149,32 +122,26 @@ func (t *task) silence(d *Dispatcher, s *SilenceChange, now time.Time) error {
 	if known && !row.Version.Before(s.Version) {
 		return nil
 	}
-	row = silenceRow{Version: s.Version}
 	if s.Silence != nil {
 		if err := s.Silence.Validate(); err != nil {
 			return fmt.Errorf("silence %s is refused and the one before stays: %w", s.ID, err)
 		}
+	}
+	row = silenceRow{Version: s.Version, Silence: s.Silence}
+	if s.Silence == nil || !s.Silence.EndsAt.After(now) {
+		row.Silence = nil
+		d.Unsilence(s.ID)
+	} else {
 		own := *s.Silence
 		own.ID = s.ID
 		row.Silence = &own
-	}
-	if s.Acknowledgement != nil {
-		if err := s.Acknowledgement.Validate(); err != nil {
-			return fmt.Errorf("acknowledgement %s is refused and the one before stays: %w", s.ID, err)
-		}
-		own := *s.Acknowledgement
-		own.ID = s.ID
-		row.Acknowledgement = &own
-	}
-	switch ends := row.ends(); {
-	case !ends.After(now):
-		row = silenceRow{Version: s.Version}
-	case ends.Before(now.Add(longest)):
-		if err := t.c.ScheduleWall(timerSilence+s.ID, ends); err != nil {
-			return err
+		d.Silence(own)
+		if own.EndsAt.Before(now.Add(longest)) {
+			if err := t.c.ScheduleWall(timerSilence+s.ID, own.EndsAt); err != nil {
+				return err
+			}
 		}
 	}
-	row.tell(d, s.ID)
 	t.silences.Put(s.ID, row)
 	return nil
 }
@@ -194,10 +161,10 @@ func (t *task) timer(tm processor.Timer) error {
 			d.expire(key, now)
 		}
 		if id, ok := strings.CutPrefix(tm.Key, timerSilence); ok {
-			if row, _ := t.silences.Get(id); !row.ends().After(now) {
-				row = silenceRow{Version: row.Version}
+			if row, _ := t.silences.Get(id); row.Silence != nil && !row.Silence.EndsAt.After(now) {
+				row.Silence = nil
 				t.silences.Put(id, row)
-				row.tell(d, id)
+				d.Unsilence(id)
 			}
 		}
 		return nil
@@ -224,8 +191,10 @@ func (t *task) ready() (*Dispatcher, error) {
 	for key, e := range t.log.All() {
 		d.log[key] = &e
 	}
-	for id, row := range t.silences.All() {
-		row.tell(d, id)
+	for _, row := range t.silences.All() {
+		if row.Silence != nil {
+			d.Silence(*row.Silence)
+		}
 	}
 	t.generation = generation
 	return d, nil

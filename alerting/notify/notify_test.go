@@ -84,11 +84,6 @@ func silence(d *processortest.Driver, id string, revision uint64, s *notify.Sile
 	processortest.Pipe(d, silences, processor.Record[notify.SilenceChange]{Key: id, Value: c})
 }
 
-func acknowledge(d *processortest.Driver, revision uint64, a *notify.Acknowledgement) {
-	c := notify.SilenceChange{ID: "ack.a", Version: alerting.Version{Revision: revision}, Acknowledgement: a}
-	processortest.Pipe(d, silences, processor.Record[notify.SilenceChange]{Key: c.ID, Value: c})
-}
-
 func TestAlarmsBecomeNotifications(t *testing.T) {
 	for name, crash := range map[string]func(*processortest.Driver){"straight": func(*processortest.Driver) {}, "crashes": (*processortest.Driver).Crash} {
 		t.Run(name, func(t *testing.T) {

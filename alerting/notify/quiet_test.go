@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rossby-streams/rossby/alerting/notify"
-	"github.com/rossby-streams/rossby/processor/processortest"
 )
 
 // Alerts of a route that is quiet stay in their group, and are told when it is not any more; one that is over by then is not.
@@ -51,76 +50,6 @@ func TestTimeIntervals(t *testing.T) {
 		_, err := notify.New(notify.Config{Route: route, Receivers: []notify.Receiver{{Name: "r"}}, TimeIntervals: notify.TimeIntervals{"x": nil}})
 		require.ErrorContains(t, err, want)
 	}
-}
-
-func TestAcknowledged(t *testing.T) {
-	w := newWorld(t, notify.Config{Route: notify.Route{GroupWait: time.Second, GroupInterval: time.Second, RepeatInterval: 10 * time.Second}})
-	w.take(alert(0, 0, "alertname", "a"), alert(0, 0, "alertname", "b"))
-	require.Equal(t, []string{"1.0 default: first notification: a 0.0, b 0.0"}, w.until(2))
-	w.d.Acknowledge(notify.Acknowledgement{ID: "ack.a", Matchers: match(t, `alertname="a"`), Owner: "ann", At: at(2), EndsAt: at(100)})
-	require.Equal(t, []string{"12.0 default: repeat interval elapsed: a 0.0, b 0.0"}, w.until(13), "b is nobody's")
-	w.d.Acknowledge(notify.Acknowledgement{ID: "ack.b", Matchers: match(t, `alertname=~"b|c"`), Owner: "bob", Comment: "at it", At: at(13), EndsAt: at(80)})
-	require.Empty(t, w.until(50), "far beyond what a receiver was told is remembered for")
-	e, ok := w.d.Explain("alertname,b", at(50))
-	require.True(t, ok)
-	require.Contains(t, e.String(), "acknowledged until 2023-11-14T22:14:40Z by bob: at it (ack.b, {alertname=~\"b|c\"})\n")
-	require.Equal(t, "firing", e.Groups[0].Told[0].As)
-	w.take(alert(50, 0, "alertname", "c")) // it began after that
-	require.Equal(t, []string{"51.0 default: new alerts added: a 0.0, b 0.0, c 50.0", "62.0 default: repeat interval elapsed: a 0.0, b 0.0, c 50.0"}, w.until(70))
-	w.take(alert(50, 70, "alertname", "c"))
-	require.Equal(t, []string{"71.0 default: some alerts resolved: a 0.0, b 0.0, c 50.0-70.0"}, w.until(79.5))
-	require.Equal(t, []string{"82.0 default: repeat interval elapsed: a 0.0, b 0.0"}, w.until(90), "bob's time is over")
-	w.d.Acknowledge(notify.Acknowledgement{ID: "ack.b", Matchers: match(t, `alertname="b"`), Owner: "bob", At: at(90), EndsAt: at(1000)})
-	require.Empty(t, w.until(99))
-	w.d.Unacknowledge("ack.b")
-	require.Equal(t, []string{"100.0 default: repeat interval elapsed: a 0.0, b 0.0"}, w.until(100.5))
-	worse := alert(0, 0, "alertname", "b", "severity", "critical")
-	worse.Fingerprint = "alertname,b"
-	w.d.Acknowledge(notify.Acknowledgement{ID: "ack.b", Matchers: match(t, `alertname="b"`), Owner: "bob", At: at(99), EndsAt: at(1000)})
-	w.take(worse)
-	require.Len(t, w.until(101.5), 1, "going to another severity is news")
-	w.take(alert(0, 101.5, "alertname", "a"))
-	w.d.Take(notify.Alert{Fingerprint: "alertname,b", Labels: worse.Labels, StartsAt: at(0), EndsAt: at(101.5)}, at(101.5))
-	require.Equal(t, []string{"102.0 default: all alerts resolved: a 0.0-101.5, b 0.0-101.5"}, w.until(105), "the end is told")
-
-	for want, a := range map[string]notify.Acknowledgement{
-		"no owner":           {Matchers: match(t, `a="b"`), At: at(0), EndsAt: at(1)},
-		"no matcher":         {Owner: "a", At: at(0), EndsAt: at(1)},
-		"one of everything":  {Owner: "a", Matchers: match(t, `a=~".*"`), At: at(0), EndsAt: at(1)},
-		"which is not after": {Owner: "a", Matchers: match(t, `a="b"`), At: at(1), EndsAt: at(1)},
-	} {
-		require.ErrorContains(t, a.Validate(), want)
-	}
-}
-
-// What is acknowledged stays so over crashes, and no longer than it should.
-func TestAcknowledgementsAreState(t *testing.T) {
-	ops, pager := &inbox{}, &inbox{}
-	d := processortest.New(t, topology(t, ops, pager))
-	d.SetClock(at(0))
-	alarm(d, "Slow", "a", "warning", "firing")
-	d.AdvanceClock(10 * time.Second)
-	require.Len(t, ops.take(), 1)
-	acknowledge(d, 1, &notify.Acknowledgement{Matchers: match(t, `key="a"`), Owner: "ann", At: at(10), EndsAt: at(3 * 3600)})
-	for range 30 { // almost three hours
-		d.Crash()
-		d.AdvanceClock(355 * time.Second)
-	}
-	require.Empty(t, ops.take())
-	d.AdvanceClock(5 * time.Minute)
-	require.Equal(t, []string{"repeat interval elapsed: Slow 0.0"}, ops.take())
-	acknowledge(d, 2, &notify.Acknowledgement{Matchers: match(t, `key="a"`), At: at(10), EndsAt: at(3 * 3600)})
-	require.Len(t, d.DeadLetters(), 1)
-	acknowledge(d, 3, &notify.Acknowledgement{Matchers: match(t, `key="a"`), Owner: "ann", At: at(10), EndsAt: at(30 * 3600)})
-	for range 20 {
-		d.Crash()
-		d.AdvanceClock(10 * time.Minute)
-	}
-	require.Empty(t, ops.take())
-	acknowledge(d, 4, nil)
-	d.AdvanceClock(10 * time.Second)
-	require.Len(t, ops.take(), 1)
-	require.NoError(t, d.Err())
 }
 
 // Explain tells each of the things that keep an alert quiet.

@@ -5,18 +5,12 @@
 //	  "endsAt":"2026-01-31T14:00:00Z","createdBy":"ann","comment":"new disks"}'
 //	nats kv get silences-status disks    # in force, or refused, and why
 //	nats kv del silences disks
-//
-// A key that begins with "ack." is that of an acknowledgement:
-//
-//	nats kv put silences ack.disks '{"matchers":[{"name":"alertname","value":"DiskFull"}],"at":"2026-01-31T12:00:00Z",
-//	  "endsAt":"2026-01-31T14:00:00Z","owner":"ann","comment":"new disks are on their way"}'
 package silencebucket
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
@@ -26,9 +20,6 @@ import (
 	"github.com/rossby-streams/rossby/alerting/notify"
 	"github.com/rossby-streams/rossby/stream"
 )
-
-// AcknowledgementPrefix is what the keys of acknowledgements begin with.
-const AcknowledgementPrefix = "ack."
 
 // Config says what is brought where.
 type Config struct {
@@ -65,20 +56,7 @@ func Open(ctx context.Context, nc *nats.Conn, client *stream.Client, cfg Config)
 
 func encode(c bucket.Change, text []byte) ([]byte, error) {
 	change := notify.SilenceChange{ID: c.Name, Version: c.Version}
-	switch {
-	case c.Removed:
-	case strings.HasPrefix(c.Name, AcknowledgementPrefix):
-		change.Acknowledgement = &notify.Acknowledgement{}
-		if err := json.Unmarshal(text, change.Acknowledgement, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("the acknowledgement cannot be read: %w", err)
-		}
-		if err := ownID("acknowledgement", c.Name, &change.Acknowledgement.ID); err != nil {
-			return nil, err
-		}
-		if err := change.Acknowledgement.Validate(); err != nil {
-			return nil, err
-		}
-	default:
+	if !c.Removed {
 		change.Silence = &notify.Silence{}
 		if err := json.Unmarshal(text, change.Silence, json.RejectUnknownMembers(true)); err != nil {
 			return nil, fmt.Errorf("the silence cannot be read: %w", err)
@@ -86,9 +64,10 @@ func encode(c bucket.Change, text []byte) ([]byte, error) {
 		if change.Silence.CreatedBy == "" || change.Silence.Comment == "" {
 			return nil, errors.New("the silence needs createdBy and comment: say who and why")
 		}
-		if err := ownID("silence", c.Name, &change.Silence.ID); err != nil {
-			return nil, err
+		if change.Silence.ID != "" && change.Silence.ID != c.Name {
+			return nil, fmt.Errorf("the silence is kept as %q and says that its ID is %q: leave id out", c.Name, change.Silence.ID)
 		}
+		change.Silence.ID = c.Name
 		if err := change.Silence.Validate(); err != nil {
 			return nil, err
 		}
@@ -96,17 +75,8 @@ func encode(c bucket.Change, text []byte) ([]byte, error) {
 	return json.Marshal(change)
 }
 
-// ownID makes the key the ID.
-func ownID(what, key string, id *string) error {
-	if *id != "" && *id != key {
-		return fmt.Errorf("the %s is kept as %q and says that its ID is %q: leave id out", what, key, *id)
-	}
-	*id = key
-	return nil
-}
-
 func decode(data []byte) (bucket.Change, error) {
 	var c notify.SilenceChange
 	err := json.Unmarshal(data, &c)
-	return bucket.Change{Name: c.ID, Version: c.Version, Removed: c.Silence == nil && c.Acknowledgement == nil}, err
+	return bucket.Change{Name: c.ID, Version: c.Version, Removed: c.Silence == nil}, err
 }
