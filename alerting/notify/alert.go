@@ -75,11 +75,15 @@ func fromAlarm(a *alerting.Alarm, keyLabel string, now time.Time) (Alert, bool) 
 // merge is what a later word about an alert makes of it. Annotations and labels are those of the later one. One that has not ended goes
 // on, from its earliest beginning; one that has begins anew.
 func (a *Alert) merge(later Alert) Alert {
-	over := !a.EndsAt.IsZero() && later.StartsAt.After(a.EndsAt)
-	if !over && (a.StartsAt.Before(later.StartsAt) || !later.EndsAt.IsZero() && a.EndsAt.IsZero()) {
+	if !a.overBefore(&later) && (a.StartsAt.Before(later.StartsAt) || !later.EndsAt.IsZero() && a.EndsAt.IsZero()) {
 		later.StartsAt = a.StartsAt
 	}
 	return later
+}
+
+// overBefore reports whether the alert had ended before a later one of its identity began.
+func (a *Alert) overBefore(later *Alert) bool {
+	return !a.EndsAt.IsZero() && later.StartsAt.After(a.EndsAt)
 }
 
 // compare orders alerts as people read them.

@@ -72,6 +72,7 @@ type Dispatcher struct {
 	groups   map[string]*Group
 	log      map[string]*Entry
 	silences map[string]Silence
+	acks     acknowledgements
 	edits    []string // the IDs of silences in the order of their changes: an alert has judged some of them, and not the rest
 	sources  []map[string]map[string]bool
 	changed  changed
@@ -82,6 +83,9 @@ type known struct {
 	Alert Alert `json:"alert"`
 	// In are the groups that have it. The time is when it left for another one, its labels having changed; zero while it belongs there.
 	In map[string]time.Time `json:"in"`
+	// Begun is when it was first heard of, or again after it was resolved; Updated when it was heard of last.
+	Begun   time.Time `json:"begun,omitzero"`
+	Updated time.Time `json:"updated,omitzero"`
 
 	targets, sources []int // rules of inhibition, by what they match
 	silencedBy       []string
@@ -137,7 +141,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{
 		cfg: cfg, root: root, nodes: make(map[string]*node), alerts: make(map[string]*known), groups: make(map[string]*Group), log: make(map[string]*Entry),
-		silences: make(map[string]Silence), changed: newChanged(),
+		silences: make(map[string]Silence), acks: newAcknowledgements(), changed: newChanged(),
 	}
 	root.walk(func(n *node) { d.nodes[n.id] = n })
 	for i, r := range cfg.Inhibit {
@@ -153,15 +157,19 @@ func New(cfg Config) (*Dispatcher, error) {
 func (d *Dispatcher) Take(a Alert, now time.Time) {
 	k, ok := d.alerts[a.Fingerprint]
 	switch {
-	case !ok && !a.EndsAt.IsZero():
+	case !ok && a.ResolvedAt(now):
 		return // nobody has heard of it
 	case !ok:
-		k = &known{In: make(map[string]time.Time)}
+		k = &known{In: make(map[string]time.Time), Begun: now}
 	default:
 		d.unlink(k)
-		a = k.Alert.merge(a)
+		again := *k
+		if k.Alert.overBefore(&a) {
+			again.Begun = now
+		}
+		a, k = k.Alert.merge(a), &again
 	}
-	k = &known{Alert: a, In: maps.Clone(k.In)}
+	k = &known{Alert: a, In: maps.Clone(k.In), Begun: k.Begun, Updated: now}
 	d.alerts[a.Fingerprint] = k
 	d.link(k)
 	belongs := make(map[string]bool)
@@ -237,6 +245,9 @@ func (d *Dispatcher) Silence(s Silence) {
 
 // Unsilence removes a silence.
 func (d *Dispatcher) Unsilence(id string) {
+	if _, ok := d.silences[id]; !ok {
+		return
+	}
 	delete(d.silences, id)
 	d.edit(id)
 }

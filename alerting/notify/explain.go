@@ -14,9 +14,9 @@ type Explanation struct {
 	Alert Alert     `json:"alert"`
 	At    time.Time `json:"at"`
 	// SilencedBy are the silences that mute it now, InhibitedBy is a firing alert that does, AcknowledgedBy who takes care of it.
-	SilencedBy     []Silence         `json:"silencedBy,omitempty"`
-	InhibitedBy    *Alert            `json:"inhibitedBy,omitempty"`
-	AcknowledgedBy []Acknowledgement `json:"acknowledgedBy,omitempty"`
+	SilencedBy     []Silence        `json:"silencedBy,omitempty"`
+	InhibitedBy    *Alert           `json:"inhibitedBy,omitempty"`
+	AcknowledgedBy *Acknowledgement `json:"acknowledgedBy,omitempty"`
 	// Groups are those that it is in.
 	Groups []Membership `json:"groups"`
 }
@@ -55,7 +55,7 @@ func (d *Dispatcher) Explain(fingerprint string, now time.Time) (Explanation, bo
 	if !ok {
 		return Explanation{}, false
 	}
-	e := Explanation{Alert: k.Alert, At: now, AcknowledgedBy: d.acknowledged(&k.Alert, now)}
+	e := Explanation{Alert: k.Alert, At: now, AcknowledgedBy: d.acks.of(k, now)}
 	for _, id := range d.silencedBy(k, now) {
 		e.SilencedBy = append(e.SilencedBy, d.silences[id])
 	}
@@ -120,8 +120,8 @@ func (e Explanation) String() string {
 	if e.InhibitedBy != nil {
 		line("  inhibited by %s, which fires since %s", labelsText(e.InhibitedBy.Labels), when(e.InhibitedBy.StartsAt))
 	}
-	for _, a := range e.AcknowledgedBy {
-		line("  acknowledged until %s by %s: %s (%s, %s)", when(a.EndsAt), a.Owner, a.Comment, a.ID, a.Matchers)
+	if a := e.AcknowledgedBy; a != nil {
+		line("  acknowledged until %s by %s: %s (acknowledgement %s)", when(a.ExpiresAt), a.Owner, a.Comment, a.ID)
 	}
 	for _, g := range e.Groups {
 		line("  %s is told, by the route %s, of the group %s, which is looked at %s", g.Receiver, g.Route, labelsText(g.Labels), when(g.Next))

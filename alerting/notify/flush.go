@@ -115,10 +115,14 @@ func (d *Dispatcher) tell(id string, g *Group, n *node, alerts []Alert, now time
 			last = nil
 		}
 		reason := last.reason(firing, resolved, Due{SendResolved: r.SendResolved, Repeat: n.RepeatInterval, Now: now})
+		if reason == RepeatElapsed && d.acknowledged(alerts, now) {
+			d.holdBack(key, last, n, now)
+			reason = ""
+		}
 		if reason == "" {
 			continue
 		}
-		d.log[key] = &Entry{Firing: firing, Resolved: resolved, At: now, Expires: now.Add(2 * n.RepeatInterval)}
+		d.log[key] = &Entry{Firing: firing, Resolved: resolved, At: now, Expires: now.Add(n.remember())}
 		d.changed.log[key] = true
 		if t := notification(r, integration, n, g, reason, alerts, last, now); len(t.Alerts) > 0 { // else it wants to hear of none that is resolved
 			told = append(told, t)

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,13 +11,38 @@ import (
 	"github.com/rossby-streams/rossby/stream"
 )
 
-// SilenceChange is what a silence is from now on.
+// SilenceChange is what a silence, or an acknowledgement, is from now on.
 type SilenceChange struct {
 	ID string `json:"id"`
 	// Version orders the changes of the silence: one that is not newer than what has come is passed over.
 	Version alerting.Version `json:"version"`
-	// Silence is nil for one that was removed.
-	Silence *Silence `json:"silence,omitzero"`
+	// Silence or Acknowledgement is what it is; both are nil for one that was removed.
+	Silence         *Silence         `json:"silence,omitzero"`
+	Acknowledgement *Acknowledgement `json:"acknowledgement,omitzero"`
+}
+
+// Removed reports whether there is nothing any more.
+func (c *SilenceChange) Removed() bool { return c.Silence == nil && c.Acknowledgement == nil }
+
+// Validate returns what is wrong with what there is.
+func (c *SilenceChange) Validate() error {
+	switch {
+	case c.Silence != nil && c.Acknowledgement != nil:
+		return errors.New("it is a silence or an acknowledgement, not both")
+	case c.Silence != nil:
+		return c.Silence.Validate()
+	case c.Acknowledgement != nil:
+		return c.Acknowledgement.Validate()
+	}
+	return nil
+}
+
+// ends is when what there is ends.
+func (c *SilenceChange) ends() time.Time {
+	if c.Silence != nil {
+		return c.Silence.EndsAt
+	}
+	return c.Acknowledgement.ExpiresAt
 }
 
 // SilenceChanges returns a topic for changes of silences. It has as many partitions as the topic of the alarms.
@@ -61,8 +87,19 @@ type word struct {
 
 // silenceRow is what is kept of a silence; of one that is over or was removed, its version.
 type silenceRow struct {
-	Version alerting.Version `json:"version"`
-	Silence *Silence         `json:"silence,omitzero"`
+	Version         alerting.Version `json:"version"`
+	Silence         *Silence         `json:"silence,omitzero"`
+	Acknowledgement *Acknowledgement `json:"acknowledgement,omitzero"`
+}
+
+// enforce gives a dispatcher what the row has.
+func (r *silenceRow) enforce(d *Dispatcher) {
+	if r.Silence != nil {
+		d.Silence(*r.Silence)
+	}
+	if r.Acknowledgement != nil {
+		d.Acknowledge(*r.Acknowledgement)
+	}
 }
 
 // task is a dispatcher whose memory is the state of a task.
@@ -122,26 +159,31 @@ func (t *task) silence(d *Dispatcher, s *SilenceChange, now time.Time) error {
 	if known && !row.Version.Before(s.Version) {
 		return nil
 	}
-	if s.Silence != nil {
-		if err := s.Silence.Validate(); err != nil {
-			return fmt.Errorf("silence %s is refused and the one before stays: %w", s.ID, err)
-		}
+	if err := s.Validate(); err != nil {
+		return fmt.Errorf("silence %s is refused and the one before stays: %w", s.ID, err)
 	}
-	row = silenceRow{Version: s.Version, Silence: s.Silence}
-	if s.Silence == nil || !s.Silence.EndsAt.After(now) {
-		row.Silence = nil
-		d.Unsilence(s.ID)
-	} else {
-		own := *s.Silence
-		own.ID = s.ID
-		row.Silence = &own
-		d.Silence(own)
-		if own.EndsAt.Before(now.Add(longest)) {
-			if err := t.c.ScheduleWall(timerSilence+s.ID, own.EndsAt); err != nil {
+	row = silenceRow{Version: s.Version}
+	if !s.Removed() && s.ends().After(now) {
+		if s.ends().Before(now.Add(longest)) {
+			if err := t.c.ScheduleWall(timerSilence+s.ID, s.ends()); err != nil {
 				return err
 			}
 		}
+		if s.Silence != nil {
+			own := *s.Silence
+			own.ID, row.Silence = s.ID, &own
+		} else {
+			own := *s.Acknowledgement
+			own.ID, row.Acknowledgement = s.ID, &own
+		}
 	}
+	if row.Silence == nil {
+		d.Unsilence(s.ID)
+	}
+	if row.Acknowledgement == nil {
+		d.Unacknowledge(s.ID)
+	}
+	row.enforce(d)
 	t.silences.Put(s.ID, row)
 	return nil
 }
@@ -161,10 +203,11 @@ func (t *task) timer(tm processor.Timer) error {
 			d.expire(key, now)
 		}
 		if id, ok := strings.CutPrefix(tm.Key, timerSilence); ok {
-			if row, _ := t.silences.Get(id); row.Silence != nil && !row.Silence.EndsAt.After(now) {
-				row.Silence = nil
-				t.silences.Put(id, row)
+			row, _ := t.silences.Get(id)
+			if c := (SilenceChange{Silence: row.Silence, Acknowledgement: row.Acknowledgement}); !c.Removed() && !c.ends().After(now) {
+				t.silences.Put(id, silenceRow{Version: row.Version})
 				d.Unsilence(id)
+				d.Unacknowledge(id)
 			}
 		}
 		return nil
@@ -192,9 +235,7 @@ func (t *task) ready() (*Dispatcher, error) {
 		d.log[key] = &e
 	}
 	for _, row := range t.silences.All() {
-		if row.Silence != nil {
-			d.Silence(*row.Silence)
-		}
+		row.enforce(d)
 	}
 	t.generation = generation
 	return d, nil
@@ -208,7 +249,7 @@ func (t *task) save(d *Dispatcher) error {
 	t.generations.Put("", t.generation)
 	for fingerprint := range changed.alerts {
 		if k, ok := d.alerts[fingerprint]; ok {
-			t.alerts.Put(fingerprint, known{Alert: k.Alert, In: k.In})
+			t.alerts.Put(fingerprint, known{Alert: k.Alert, In: k.In, Begun: k.Begun, Updated: k.Updated})
 		} else {
 			t.alerts.Delete(fingerprint)
 		}
@@ -240,7 +281,7 @@ func (t *task) save(d *Dispatcher) error {
 
 // restore takes an alert from a store.
 func (d *Dispatcher) restore(fingerprint string, row known) {
-	k := &known{Alert: row.Alert, In: row.In}
+	k := &known{Alert: row.Alert, In: row.In, Begun: row.Begun, Updated: row.Updated}
 	d.alerts[fingerprint] = k
 	d.link(k)
 	for id := range k.In {

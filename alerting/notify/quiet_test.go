@@ -62,11 +62,13 @@ func TestExplain(t *testing.T) {
 	require.False(t, ok)
 	w.take(alert(0, 0, "alertname", "slow", "zone", "a"), alert(0, 0, "alertname", "down", "zone", "a"))
 	w.d.Silence(notify.Silence{ID: "s", Matchers: match(t, `zone="a"`), StartsAt: at(0), EndsAt: at(60), CreatedBy: "ann", Comment: "known"})
+	w.d.Acknowledge(notify.Acknowledgement{ID: "1", Fingerprint: "alertname,slow,zone,a", Owner: "bob", Comment: "at it", CreatedAt: at(0), ExpiresAt: at(60)})
 	e, ok := w.d.Explain("alertname,slow,zone,a", at(0.5))
 	require.True(t, ok)
 	require.Equal(t, `{alertname="slow", zone="a"} fires since 2023-11-14T22:13:20Z
   silenced until 2023-11-14T22:14:20Z by ann: known (silence s, {zone="a"})
   inhibited by {alertname="down", zone="a"}, which fires since 2023-11-14T22:13:20Z
+  acknowledged until 2023-11-14T22:14:20Z by bob: at it (acknowledgement 1)
   default is told, by the route {}, of the group {zone="a"}, which is looked at 2023-11-14T22:13:21Z
     receiver 0 has heard nothing yet
 `, e.String())

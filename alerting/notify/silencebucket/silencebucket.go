@@ -5,12 +5,18 @@
 //	  "endsAt":"2026-01-31T14:00:00Z","createdBy":"ann","comment":"new disks"}'
 //	nats kv get silences-status disks    # in force, or refused, and why
 //	nats kv del silences disks
+//
+// A key that begins with AcknowledgementPrefix is an acknowledgement (notify.Acknowledgement), of one alert or of those that matchers select:
+//
+//	nats kv put silences ack.disk '{"fingerprint":"0123456789abcdef","owner":"ann","comment":"ordered",
+//	  "createdAt":"2026-01-31T12:00:00Z","expiresAt":"2026-01-31T18:00:00Z"}'
 package silencebucket
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
@@ -20,6 +26,12 @@ import (
 	"github.com/rossby-streams/rossby/alerting/notify"
 	"github.com/rossby-streams/rossby/stream"
 )
+
+// AcknowledgementPrefix is what the keys of acknowledgements begin with; they are beside the silences.
+const AcknowledgementPrefix = "ack."
+
+// DefaultBucket is the name of the bucket if none is given.
+const DefaultBucket = "silences"
 
 // Config says what is brought where.
 type Config struct {
@@ -43,7 +55,7 @@ type Status = bucket.Status
 // topic or refused. Run goes on from there.
 func Open(ctx context.Context, nc *nats.Conn, client *stream.Client, cfg Config) (*Feed, error) {
 	if cfg.Bucket == "" {
-		cfg.Bucket = "silences"
+		cfg.Bucket = DefaultBucket
 	}
 	feed, err := bucket.Open(ctx, nc, client, bucket.Config{
 		Bucket: cfg.Bucket, Replicas: cfg.Replicas, What: "silence", Topic: cfg.Topic.Spec(), Encode: encode, Decode: decode, Logger: cfg.Logger,
@@ -56,27 +68,56 @@ func Open(ctx context.Context, nc *nats.Conn, client *stream.Client, cfg Config)
 
 func encode(c bucket.Change, text []byte) ([]byte, error) {
 	change := notify.SilenceChange{ID: c.Name, Version: c.Version}
-	if !c.Removed {
+	if c.Removed {
+		return json.Marshal(change)
+	}
+	if strings.HasPrefix(c.Name, AcknowledgementPrefix) {
+		change.Acknowledgement = &notify.Acknowledgement{}
+		if err := read(text, "acknowledgement", change.Acknowledgement); err != nil {
+			return nil, err
+		}
+	} else {
 		change.Silence = &notify.Silence{}
-		if err := json.Unmarshal(text, change.Silence, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("the silence cannot be read: %w", err)
+		if err := read(text, "silence", change.Silence); err != nil {
+			return nil, err
 		}
 		if change.Silence.CreatedBy == "" || change.Silence.Comment == "" {
 			return nil, errors.New("the silence needs createdBy and comment: say who and why")
 		}
-		if change.Silence.ID != "" && change.Silence.ID != c.Name {
-			return nil, fmt.Errorf("the silence is kept as %q and says that its ID is %q: leave id out", c.Name, change.Silence.ID)
-		}
-		change.Silence.ID = c.Name
-		if err := change.Silence.Validate(); err != nil {
-			return nil, err
-		}
+	}
+	if err := own(&change); err != nil {
+		return nil, err
+	}
+	if err := change.Validate(); err != nil {
+		return nil, err
 	}
 	return json.Marshal(change)
+}
+
+func read(text []byte, what string, to any) error {
+	if err := json.Unmarshal(text, to, json.RejectUnknownMembers(true)); err != nil {
+		return fmt.Errorf("the %s cannot be read: %w", what, err)
+	}
+	return nil
+}
+
+// own gives what was read the ID that it is kept as.
+func own(c *notify.SilenceChange) error {
+	what, id := "silence", (*string)(nil)
+	if c.Silence != nil {
+		id = &c.Silence.ID
+	} else {
+		what, id = "acknowledgement", &c.Acknowledgement.ID
+	}
+	if *id != "" && *id != c.ID {
+		return fmt.Errorf("the %s is kept as %q and says that its ID is %q: leave id out", what, c.ID, *id)
+	}
+	*id = c.ID
+	return nil
 }
 
 func decode(data []byte) (bucket.Change, error) {
 	var c notify.SilenceChange
 	err := json.Unmarshal(data, &c)
-	return bucket.Change{Name: c.ID, Version: c.Version, Removed: c.Silence == nil}, err
+	return bucket.Change{Name: c.ID, Version: c.Version, Removed: c.Removed()}, err
 }
