@@ -105,7 +105,7 @@ func TestMistakesHaveTheirPlace(t *testing.T) {
 		"route: {receiver: a, routes: [{active_time_intervals: [x]}]}\nreceivers: [{name: a}]":           `there is no time interval "x"`,
 		"route: {receiver: a}\nreceivers: [{name: a}]\ntime_intervals: [{name: x}]":                      `needs "name" and "time_intervals"`,
 		"route: {receiver: a}\nreceivers: [{name: a}]\ntime_intervals: [{name: '', time_intervals: []}]": "give each another",
-		intervals("{times: [{start_time: '09:00', end_time: '08:00'}]}"):                                   "line 3, column 45: /time_intervals/0/time_intervals/0: ",
+		intervals("{times: [{start_time: '09:00', end_time: '08:00'}]}"):                                 "line 3, column 45: /time_intervals/0/time_intervals/0: ",
 		intervals("{times: [{start_time: '25:00', end_time: '26:00'}]}"):                                 "/time_intervals/0/time_intervals/0: ",
 		intervals("{weekdays: [funday]}"):                                                                "funday",
 		intervals("{days_of_month: ['32']}"):                                                             "32",
