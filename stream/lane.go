@@ -37,6 +37,7 @@ type outMsg struct {
 	key     string
 	data    []byte
 	headers nats.Header
+	id      string         // by which the server drops what comes twice; empty: none
 	done    func(Delivery) // nil: nobody wants to know
 }
 
@@ -70,6 +71,7 @@ type lane struct {
 	stream string
 	limits
 	mark *marker // nil: the messages carry none
+	ids  named
 
 	telling   sync.Mutex // held while reports are given, so that they stay in order
 	mu        sync.Mutex
@@ -142,7 +144,7 @@ func (l *lane) add(ctx context.Context, m outMsg, last bool) error {
 
 // size is what a message counts for the limit of bytes.
 func (m *outMsg) size() int {
-	n := len(m.subject) + len(m.data)
+	n := len(m.subject) + len(m.data) + len(m.id)
 	for k, vs := range m.headers {
 		for _, v := range vs {
 			n += len(k) + len(v)
@@ -279,11 +281,32 @@ func (s *session) publish(nc *nats.Conn, m *outMsg, op byte) error {
 	if m == nil {
 		return nc.PublishRequest(s.lane.queue[0].subject, string(b), nil)
 	}
-	headers := s.lane.mark.headers(m.headers, s.start+seq)
+	headers := s.lane.mark.headers(s.lane.ids.headers(m), s.start+seq)
 	if headers == nil {
 		return nc.PublishRequest(m.subject, string(b), m.data)
 	}
 	return nc.PublishMsg(&nats.Msg{Subject: m.subject, Reply: string(b), Header: headers, Data: m.data})
+}
+
+// named gives messages their ids in one header for all of a lane: a map for each costs more than all else that is done for it here.
+type named struct {
+	header nats.Header
+	value  []string // in header
+}
+
+// headers gives the headers of a message, which are valid until the next call.
+func (d *named) headers(m *outMsg) nats.Header {
+	switch {
+	case m.id == "":
+		return m.headers
+	case len(m.headers) > 0:
+		return nats.Header(Headers(m.headers).with(jetstream.MsgIDHeader, m.id))
+	case d.header == nil:
+		d.value = make([]string, 1)
+		d.header = nats.Header{jetstream.MsgIDHeader: d.value}
+	}
+	d.value[0] = m.id
+	return d.header
 }
 
 // finish ends the session: the server answers how much it has stored.

@@ -10,8 +10,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// publishWindow is how many messages per partition Publish keeps in flight.
-const publishWindow = 4096
+const (
+	// publishWindow is how many messages per partition Publish keeps in flight.
+	publishWindow = 4096
+	// idRoom is the most that a message id adds to a message, beside its own length.
+	idRoom = len("NATS/1.0\r\n\r\n") + len(jetstream.MsgIDHeader) + len(": \r\n")
+)
 
 // Outgoing is a record on its way to a chosen partition.
 type Outgoing struct {
@@ -89,23 +93,22 @@ func (c *Client) Publish(ctx context.Context, batch []Outgoing) error {
 
 // outgoing checks key and size and gives the message.
 func (c *Client) outgoing(l *lane, o *Outgoing) (outMsg, error) {
-	h := o.Headers
-	if o.ID != "" {
-		h = h.with(jetstream.MsgIDHeader, o.ID)
-	}
-	subject, h, err := l.spec.address(l.part, o.Key, h)
+	subject, h, err := l.spec.address(l.part, o.Key, o.Headers)
 	if err != nil {
 		return outMsg{}, err
 	}
 	h = l.spec.tombstone(h, o.Data)
 	size := h.size() + int64(len(o.Data))
+	if o.ID != "" {
+		size += int64(idRoom + len(o.ID))
+	}
 	if l.mark != nil {
 		size += int64(markSize)
 	}
 	if limit := c.MaxPayload(); size > limit {
 		return outMsg{}, &TooLargeError{Topic: l.spec.Name, Key: o.Key, Size: size, Max: limit}
 	}
-	return outMsg{subject: subject, key: o.Key, data: o.Data, headers: h.nats()}, nil
+	return outMsg{subject: subject, key: o.Key, data: o.Data, headers: h.nats(), id: o.ID}, nil
 }
 
 // PublishedIDs gives the message ids of the records that partition has stored
