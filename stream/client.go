@@ -234,10 +234,10 @@ func (c *Client) ask(ctx context.Context, fn func(ctx context.Context) error) er
 		err := fn(one)
 		cancel()
 		if err == nil || !retryable(err) {
-			return noRoom(err)
+			return typed(err)
 		}
 		if werr := b.wait(ctx); werr != nil {
-			return fmt.Errorf("%w (last answer: %w)", werr, noRoom(err))
+			return fmt.Errorf("%w (last answer: %w)", werr, typed(err))
 		}
 	}
 }

@@ -328,17 +328,35 @@ func (e *StorageError) Error() string {
 // Unwrap gives the server's answer.
 func (e *StorageError) Unwrap() error { return e.Err }
 
-// noRoom makes the server's answers about storage *StorageErrors, and leaves all
-// other errors alone.
-func noRoom(err error) error {
+// ReplicasError says that there are not as many servers for the copies of a topic
+// or journal as were asked for. Nothing was made or changed.
+type ReplicasError struct {
+	// Err is the server's answer.
+	Err error
+}
+
+// Error names the answer and the way out.
+func (e *ReplicasError) Error() string {
+	return fmt.Sprintf("there are not enough servers for the replicas: %v (ask for fewer, or have as many servers with JetStream and room in one cluster)", e.Err)
+}
+
+// Unwrap gives the server's answer.
+func (e *ReplicasError) Unwrap() error { return e.Err }
+
+// typed makes the server's answers about storage *StorageErrors, those about too
+// few servers *ReplicasErrors, and leaves all other errors alone.
+func typed(err error) error {
 	var api *jetstream.APIError
-	var known *StorageError
-	if errors.As(err, &known) || !errors.As(err, &api) {
+	var full *StorageError
+	var few *ReplicasError
+	if errors.As(err, &full) || errors.As(err, &few) || !errors.As(err, &api) {
 		return err
 	}
 	switch api.ErrorCode {
 	case codeAccountResources, codeInsufficientResources, codeMemoryResources, codeStorageResources, codeStoreFailed:
 		return &StorageError{Err: err}
+	case codeNoPeers, codeReplicasNotSupported:
+		return &ReplicasError{Err: err}
 	}
 	return err
 }

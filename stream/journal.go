@@ -227,7 +227,7 @@ func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
 		}
 		j.c.log.Debug("append is in doubt", zap.String("journal", j.name), zap.Error(err))
 		var full *StorageError
-		if !told && errors.As(noRoom(err), &full) {
+		if !told && errors.As(typed(err), &full) {
 			told = true
 			j.c.log.Warn("an append waits: the server has no room", zap.String("journal", j.name), zap.Error(full))
 		}
@@ -246,7 +246,7 @@ func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
 			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append %d bytes: %w", len(data), err)}
 		}
 		if werr := b.wait(ctx); werr != nil {
-			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append: %w (last answer: %w)", werr, noRoom(err))}
+			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append: %w (last answer: %w)", werr, typed(err))}
 		}
 	}
 }

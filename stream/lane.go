@@ -187,7 +187,7 @@ func (l *lane) await(ctx context.Context) error {
 	t.Stop()
 	l.mu.Lock()
 	if err != nil && l.trouble != nil {
-		err = fmt.Errorf("%w (last answer: %w)", err, noRoom(l.trouble))
+		err = fmt.Errorf("%w (last answer: %w)", err, typed(l.trouble))
 	}
 	return err
 }
@@ -449,7 +449,7 @@ func (l *lane) failed(s *session) {
 		// server has is known, so there is nothing to wait for.
 		l.resend()
 	case permanent(s.failErr):
-		err := &PublishError{Topic: l.spec.Name, Partition: l.part, Key: l.queue[0].key, Err: noRoom(s.failErr)}
+		err := &PublishError{Topic: l.spec.Name, Partition: l.part, Key: l.queue[0].key, Err: typed(s.failErr)}
 		l.fail(err)
 		l.advance(1, err)
 		l.resend()

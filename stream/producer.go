@@ -136,7 +136,9 @@ type Producer[V any] struct {
 	sticky atomic.Uint64 // records without a key so far
 }
 
-// NewProducer makes a producer for a topic that exists.
+// NewProducer makes a producer for a topic that exists. It asks the server how the
+// topic is laid out: a number of partitions, say, that is not the described one is a
+// *TopicMismatchError. A topic that does not exist yet is told by Flush.
 func NewProducer[V any](c *Client, topic Topic[V], cfg ProducerConfig) (*Producer[V], error) {
 	spec := topic.Spec()
 	if err := spec.Validate(); err != nil {
@@ -149,6 +151,12 @@ func NewProducer[V any](c *Client, topic Topic[V], cfg ProducerConfig) (*Produce
 	acks, err := c.router()
 	if err != nil {
 		return nil, err
+	}
+	ask, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	var missing *TopicNotFoundError
+	if err = c.laidOut(ask, spec); err != nil && !errors.As(err, &missing) {
+		return nil, fmt.Errorf("stream: produce to topic %q: %w", spec.Name, err)
 	}
 	run, stop := context.WithCancel(context.Background())
 	p := &Producer[V]{
