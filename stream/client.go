@@ -198,6 +198,7 @@ const (
 	codeStorageResources      jetstream.ErrorCode = 10047
 	codeReplicasNotSupported  jetstream.ErrorCode = 10074 // the server is in no cluster
 	codeStoreFailed           jetstream.ErrorCode = 10077
+	codeCreateFailed          jetstream.ErrorCode = 10049 // of a stream: its files cannot be written
 )
 
 // retryable says whether asking the server again may help. What JetStream
@@ -229,6 +230,7 @@ func retryable(err error) bool {
 // ends.
 func (c *Client) ask(ctx context.Context, fn func(ctx context.Context) error) error {
 	var b backoff
+	var last error
 	for patience := ackTimeout; ; patience = min(2*patience, askTimeout) {
 		one, cancel := context.WithTimeout(ctx, patience)
 		err := fn(one)
@@ -236,10 +238,26 @@ func (c *Client) ask(ctx context.Context, fn func(ctx context.Context) error) er
 		if err == nil || !retryable(err) {
 			return typed(err)
 		}
+		last = c.answer(ctx, err, last)
 		if werr := b.wait(ctx); werr != nil {
-			return fmt.Errorf("%w (last answer: %w)", werr, typed(err))
+			return fmt.Errorf("%w (last answer: %w)", werr, typed(last))
 		}
 	}
+}
+
+// answer gives what an attempt that has failed says about the server: ErrSilent where it
+// ended without an answer although there is a connection, and what the attempt before
+// it said, last, where it was not given its time.
+func (c *Client) answer(ctx context.Context, err, last error) error {
+	switch {
+	case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
+		return err
+	case ctx.Err() != nil && last != nil:
+		return last
+	case ctx.Err() == nil && c.nc.IsConnected():
+		return ErrSilent
+	}
+	return err
 }
 
 // streamInfo asks for the state of a backing stream.

@@ -224,9 +224,10 @@ func (l *lane) tick(ctx context.Context) bool {
 		l.finish() // what was sent before, or its answer, may be lost
 	case now.Sub(l.lastWord) < probeAfter || now.Sub(l.lastSend) < probeAfter:
 	case l.probes >= maxProbes:
-		l.suspect(errSilent)
+		l.suspect(ErrSilent)
 	default:
 		l.probes++
+		l.trouble = ErrSilent
 		l.finish()
 	}
 	return len(l.queue) > 0

@@ -1,11 +1,13 @@
 package stream_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rossby-streams/rossby/embedded"
 	"github.com/rossby-streams/rossby/embedded/embeddedtest"
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -84,6 +86,30 @@ func TestProducersAndConsumersKnowTheLayout(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A server that does not answer a new producer is asked again by Send.
+func TestProducerKnowsTheLayoutLater(t *testing.T) {
+	ctx := testContext(t)
+	s := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
+	px := startProxy(t, strings.TrimPrefix(s.URL(), "nats://"))
+	c := clientOf(t, px.connect(t))
+	topic := stream.Topic[string]{Name: "t", Partitions: 4}
+	createTopic(t, c, topic.Spec())
+	px.loseAnswers()
+	right := newProducer(t, c, topic, stream.ProducerConfig{})
+	topic.Partitions = 2
+	wrong, err := stream.NewProducer(c, topic, stream.ProducerConfig{})
+	require.NoError(t, err)
+	px.cut() // the next connection is a good one
+	var differs *stream.TopicMismatchError
+	for range 2 {
+		require.ErrorAs(t, wrong.Send(ctx, stream.ProducerRecord[string]{Key: "k"}), &differs)
+	}
+	require.NoError(t, wrong.Close(ctx))
+	require.NoError(t, right.Send(ctx, stream.ProducerRecord[string]{Key: "k"}))
+	require.NoError(t, right.Flush(ctx))
+	require.EqualValues(t, 1, total(t, c, stream.TopicSpec{Name: "t", Partitions: 4}))
 }
 
 // The number of partitions is what it was, and the error says why and what to do.
