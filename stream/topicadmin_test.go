@@ -128,6 +128,7 @@ func TestAlterTopic(t *testing.T) {
 	}
 	createTopic(t, c, stream.TopicSpec{Name: "plain", MaxRecords: 10})
 	fixedError(t, c.AlterTopic(ctx, stream.TopicSpec{Name: "plain", KeyIn: stream.Header}), "KeyIn")
+	fixedError(t, c.AlterTopic(ctx, stream.TopicSpec{Name: "plain", Compact: true}), "Compact")
 	info, err := c.DescribeTopic(ctx, spec.Name)
 	require.NoError(t, err)
 	require.Equal(t, spec, info.Spec)
