@@ -86,6 +86,9 @@ func NewClient(nc *nats.Conn, cfg Config) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	if nc == nil {
+		return nil, errors.New("stream: a client needs a connection (nats.Connect or Connect makes one)")
+	}
 	if !nc.IsConnected() {
 		return nil, fmt.Errorf("stream: the connection is %v, a client needs a connected one", nc.Status())
 	}
