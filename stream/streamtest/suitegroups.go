@@ -171,16 +171,18 @@ func groupCases() []promise {
 		}},
 		{"OnRevoked is called before others read, and may commit", four, func(b *bench) {
 			var first Member
-			var revoked int
+			revoked := make(map[int]bool) // it is called again where its Poll ended too early
 			first = b.join(stream.ConsumerConfig{OnRevoked: func(ctx context.Context, parts []int) error {
-				revoked += len(parts)
+				for _, p := range parts {
+					revoked[p] = true
+				}
 				return first.Commit(ctx)
 			}})
 			b.send(numbered(200, 40)...)
 			b.read(first, 200)
 			second := b.join(stream.ConsumerConfig{})
 			b.settle([]Member{first, second}, 2, 2)
-			b.equal("revoked", revoked, 2)
+			b.equal("revoked", len(revoked), 2)
 		}},
 		{"a bad group name is told", one, func(b *bench) {
 			_, err := b.target.Consumer(b.ctx, b.topic, stream.ConsumerConfig{Group: "a.b"})
