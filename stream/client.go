@@ -86,6 +86,9 @@ func NewClient(nc *nats.Conn, cfg Config) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	if nc == nil {
+		return nil, errors.New("stream: a client needs a connection (nats.Connect or Connect makes one)")
+	}
 	if !nc.IsConnected() {
 		return nil, fmt.Errorf("stream: the connection is %v, a client needs a connected one", nc.Status())
 	}
@@ -198,6 +201,7 @@ const (
 	codeStorageResources      jetstream.ErrorCode = 10047
 	codeReplicasNotSupported  jetstream.ErrorCode = 10074 // the server is in no cluster
 	codeStoreFailed           jetstream.ErrorCode = 10077
+	codeCreateFailed          jetstream.ErrorCode = 10049 // of a stream: its files cannot be written
 )
 
 // retryable says whether asking the server again may help. What JetStream
@@ -229,17 +233,34 @@ func retryable(err error) bool {
 // ends.
 func (c *Client) ask(ctx context.Context, fn func(ctx context.Context) error) error {
 	var b backoff
+	var last error
 	for patience := ackTimeout; ; patience = min(2*patience, askTimeout) {
 		one, cancel := context.WithTimeout(ctx, patience)
 		err := fn(one)
 		cancel()
 		if err == nil || !retryable(err) {
-			return noRoom(err)
+			return typed(err)
 		}
+		last = c.answer(ctx, err, last)
 		if werr := b.wait(ctx); werr != nil {
-			return fmt.Errorf("%w (last answer: %w)", werr, noRoom(err))
+			return fmt.Errorf("%w (last answer: %w)", werr, typed(last))
 		}
 	}
+}
+
+// answer gives what an attempt that has failed says about the server: ErrSilent where it
+// ended without an answer although there is a connection, and what the attempt before
+// it said, last, where it was not given its time.
+func (c *Client) answer(ctx context.Context, err, last error) error {
+	switch {
+	case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
+		return err
+	case ctx.Err() != nil && last != nil:
+		return last
+	case ctx.Err() == nil && c.nc.IsConnected():
+		return ErrSilent
+	}
+	return err
 }
 
 // streamInfo asks for the state of a backing stream.

@@ -80,11 +80,13 @@ func b2i(b bool) int {
 // A tombstone is there for its time and then nothing is left of its key; records
 // with data stay. On a topic with a MaxAge too, where the server leaves markers.
 func TestTombstonesExpire(t *testing.T) {
-	for name, age := range map[string]time.Duration{"for ever": 0, "with MaxAge": time.Hour} {
+	for name, spec := range map[string]stream.TopicSpec{
+		"for ever": {}, "with MaxAge": {MaxAge: time.Hour}, "in memory": {Storage: stream.Memory}, "compressed": {Compression: stream.S2},
+	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := testContext(t)
 			c := newClient(t)
-			spec := stream.TopicSpec{Name: "t", Compact: true, TombstoneTTL: time.Second, MaxAge: age}
+			spec.Name, spec.Compact, spec.TombstoneTTL = "t", true, time.Second
 			createTopic(t, c, spec)
 			require.NoError(t, c.Publish(ctx, []stream.Outgoing{
 				{Topic: spec, Key: "stays", Data: []byte("1")}, {Topic: spec, Key: "goes", Data: []byte("1")}, {Topic: spec, Key: "goes"},

@@ -74,7 +74,7 @@ type ConsumerConfig struct {
 	OnAssigned func(ctx context.Context, parts []Assignment) error
 	// OnRevoked is called by Poll and Close with partitions that others will read,
 	// before they can: everything that Poll returned has been processed by then, and
-	// may still be committed.
+	// may still be committed. It is called again only where it returned an error.
 	OnRevoked func(ctx context.Context, parts []int) error
 	// OnLost is called by Poll with partitions that were taken away because the
 	// consumer was silent for longer than its SessionTimeout: others may read them

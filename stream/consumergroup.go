@@ -57,6 +57,9 @@ func (k *Consumer[V]) open(ctx context.Context) error {
 
 // existing makes sure of the topic's partitions and that the name is free for a group.
 func (k *Consumer[V]) existing(ctx context.Context) error {
+	if err := k.c.laidOut(ctx, k.spec); err != nil {
+		return fmt.Errorf("stream: consume topic %q as group %q: %w", k.spec.Name, k.cfg.Group, err)
+	}
 	return inParallel(partitionsAfter(-1, k.spec), func(p int) error {
 		if _, err := k.c.lookGroup(ctx, k.spec, k.cfg.Group, p); err != nil {
 			return fmt.Errorf("stream: consume topic %q partition %d as group %q: %w", k.spec.Name, p, k.cfg.Group, err)

@@ -123,7 +123,7 @@ func (l *lane) close() error {
 	if len(l.queue) == 0 {
 		return nil
 	}
-	err := &UndeliveredError{Topic: l.spec.Name, Partition: l.part, Records: len(l.queue), Err: noRoom(l.trouble)}
+	err := &UndeliveredError{Topic: l.spec.Name, Partition: l.part, Records: len(l.queue), Err: typed(l.trouble)}
 	l.advance(len(l.queue), err)
 	return err
 }

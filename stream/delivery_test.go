@@ -90,6 +90,27 @@ func TestDeliveryIsReportedWithoutFlush(t *testing.T) {
 	}
 }
 
+// A batch lingers for more: its records are stored at once, and reported when it ends, by
+// Flush, or when the server acknowledges on its own.
+func TestLinger(t *testing.T) {
+	ctx := testContext(t)
+	c := newClient(t)
+	createTopic(t, c, plain.Spec())
+	var d deliveries
+	p := newProducer(t, c, plain, stream.ProducerConfig{Linger: time.Hour})
+	for i := range 3 {
+		require.NoError(t, p.Send(ctx, stream.ProducerRecord[string]{Key: "k", Done: d.done(i)}))
+	}
+	eventually(t, "they do not wait", func() bool { return total(t, c, plain.Spec()) == 3 })
+	require.Less(t, d.count(), 3)
+	require.NoError(t, p.Flush(ctx))
+	d.requireOnce(t, 3)
+	_, err := stream.NewProducer(c, plain, stream.ProducerConfig{Linger: time.Microsecond})
+	require.ErrorContains(t, err, "Linger")
+	_, err = stream.NewProducer(c, plain, stream.ProducerConfig{MaxInFlightBytes: -1})
+	require.ErrorContains(t, err, "MaxInFlightBytes")
+}
+
 // stalled gives a producer whose server says nothing any more.
 func stalled(t testing.TB, cfg stream.ProducerConfig) *stream.Producer[string] {
 	t.Helper()

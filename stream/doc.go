@@ -65,16 +65,63 @@
 //
 // # From Kafka
 //
-//	partition.assignment.strategy   Assign: rendezvous hashing, co-operative, no leader
-//	group.id, group.instance.id     ConsumerConfig.Group, Member
-//	session.timeout.ms              SessionTimeout; heartbeats are four to one
-//	max.poll.interval.ms            none: a member that does not Poll keeps its partitions
-//	max.poll.records                MaxPollRecords
-//	auto.offset.reset               Start; a position that retention has passed is an error
-//	enable.auto.commit              AutoCommit, off by default
-//	commitSync, commitSync(offsets) Commit, CommitOffset
-//	pause, resume, seek             Pause, Resume, Seek
-//	onPartitionsAssigned            OnAssigned, which may also set where to begin
-//	onPartitionsRevoked, Lost       OnRevoked, OnLost
-//	kafka-consumer-groups           Groups, Members, Committed, ResetGroup, DeleteGroup
+// What Kafka's topics, producers, consumers and groups are here, and what differs:
+//
+//	topic, partition, offset    Topic: the stream "<topic>-<p>" for each partition; its sequence, from 1
+//	kafka-topics, Admin         CreateTopic (nothing is made by itself), DescribeTopic, ListTopics,
+//	                            AlterTopic, DeleteTopic, Purge
+//	num.partitions              Partitions; it cannot grow, where Kafka moves keys: TopicFixedError. Whoever
+//	                            takes it for another number gets a TopicMismatchError
+//	replication.factor          Replicas: 1, 3 or 5
+//	min.insync.replicas         none: always the majority, and no unclean leader
+//	retention.ms, .bytes        MaxAge, MaxBytes of each partition; MaxRecords, too
+//	cleanup.policy=compact      Compact, at once and exactly: who begins later never sees older records
+//	compact,delete              Compact with MaxAge: what age removes leaves a tombstone
+//	delete.retention.ms         TombstoneTTL
+//	null value                  ProducerRecord.Tombstone, Record.Tombstone
+//	compression.type            Compression: on the server's disk; nothing is compressed on the wire
+//	max.message.bytes           max_payload of the server: TooLargeError before anything is sent
+//	message.timestamp.type      Record.Time: what the producer or Topic.Time gives, else that of storage
+//	record key                  a string; escaped in the subject, for NATS tools, 1024 bytes at most, or
+//	                            KeyIn Header without that limit
+//	acks=0, 1, all              AcksNone, AcksLeader, AcksAll; the last two are one: a JetStream leader
+//	                            answers after the majority
+//	enable.idempotence          always, for as long as the producer lives; Unmarked turns it off
+//	transactional.id            none: a record's ID is stored once within DuplicateWindow, and processors
+//	                            commit output with positions
+//	max.in.flight.requests      no limit that order needs: nothing is ever reordered
+//	buffer.memory, max.block.ms MaxInFlight, MaxInFlightBytes of each partition; Send waits with its context
+//	batch.size, linger.ms       none: records leave at once; Linger delays acknowledgements alone
+//	retries, delivery.timeout   without end, within the contexts of Flush and Close: UndeliveredError; what
+//	                            the server refuses for good is a PublishError
+//	Future, Callback            ProducerRecord.Done: it tells the partition and no offset
+//	flush, close                Flush, Close
+//	serializers                 Codec: JSON, String, Bytes or your own
+//	partitioner                 Partition: FNV-1a, as the server's mappings have it (Kafka: murmur2); without
+//	                            a key 512 in a row go to each; Publish takes a partition of your choice
+//	headers, timestamp          Headers, ProducerRecord.Time
+//	subscribe, assign           NewConsumer, of one topic; OpenReader, of one partition without a group
+//	poll, max.poll.records      Poll, of one partition at a time; MaxPollRecords
+//	max.poll.interval.ms        none: a member that does not Poll keeps its partitions
+//	fetch.min, max.bytes        none: records come when they are stored; MaxInFlight of each partition
+//	auto.offset.reset           Start, without a position: Earliest, Latest, AtTime, AtOffset; a position
+//	                            that retention has passed is an OffsetGoneError, never a jump
+//	enable.auto.commit          AutoCommit, off by default
+//	commitSync, commitAsync     Commit, CommitOffset; none
+//	pause, resume, seek         Pause, Resume, Seek
+//	offsetsForTimes, endOffsets OffsetsAt, Offsets
+//	deserialization errors      Record.Err: the record comes, with its Data
+//	group.id, group.instance.id ConsumerConfig.Group, ConsumerConfig.Member
+//	session.timeout.ms          SessionTimeout, 5 s; heartbeats are four to one
+//	coordinator, generations    Membership: a log that members write by compare-and-set; a commit with an
+//	                            old Claim is a ClaimLostError
+//	partition.assignment        Assign: rendezvous hashing with bounded load, co-operative, no leader; members
+//	                            beyond the partitions wait, and take over
+//	onPartitionsAssigned        OnAssigned, which may also set where to begin: positions kept with results
+//	onPartitionsRevoked, Lost   OnRevoked, OnLost
+//	__consumer_offsets, lag     durables of the group's name, as `nats consumer report` shows; Committed
+//	kafka-consumer-groups       Groups, Members, DeleteGroup
+//	--reset-offsets             ResetGroup: ToEarliest, ToLatest, ToTime, ToOffset, ShiftBy
+//	MockProducer, MockConsumer  package streamtest
+//	without a counterpart       isolation.level, client.rack, interceptors, consumers of several topics
 package stream

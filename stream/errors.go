@@ -25,6 +25,11 @@ var (
 	// been read yet: what has been read is outdated, begin anew.
 	ErrTrimmed = errors.New("stream: journal has been trimmed beyond what was read (open it again and begin anew)")
 
+	// ErrSilent is the last answer where there was none, although the connection is
+	// there: what nats-server does whose disk is full or broken, or that misses most
+	// replicas. Requests are repeated until their context ends, whose error it joins.
+	ErrSilent = errors.New("the server does not answer: its disk may be full or broken, too many replicas away, or it is overloaded (see its log; after a full disk make room and restart it)")
+
 	// ErrClosed says that the reader, consumer or producer has been closed.
 	ErrClosed = errors.New("stream: closed")
 
@@ -312,9 +317,11 @@ func (e *UndeliveredError) Error() string {
 // Unwrap gives the last trouble.
 func (e *UndeliveredError) Unwrap() error { return e.Err }
 
-// StorageError says that the server has no room left for what was asked. Sending
-// records and appending to journals is tried again until the context ends, since
-// room may be made; making topics and journals is not.
+// StorageError says that the server has no room left for what was asked, by its
+// limits, or that its disk is full. Sending records and appending to journals is
+// tried again until the context ends, since room may be made; making topics and
+// journals is not where a limit is in the way. A server whose disk is full does not
+// answer at all to most requests: ErrSilent.
 type StorageError struct {
 	// Err is the server's answer.
 	Err error
@@ -322,23 +329,41 @@ type StorageError struct {
 
 // Error names the answer and the way out.
 func (e *StorageError) Error() string {
-	return fmt.Sprintf("the server has no room left: %v (make room on its disk, raise its limits, or keep less: MaxAge, MaxBytes, MaxRecords)", e.Err)
+	return fmt.Sprintf("the server has no room left, or its disk fails: %v (make room on its disk, raise its limits, or keep less: MaxAge, MaxBytes, MaxRecords)", e.Err)
 }
 
 // Unwrap gives the server's answer.
 func (e *StorageError) Unwrap() error { return e.Err }
 
-// noRoom makes the server's answers about storage *StorageErrors, and leaves all
-// other errors alone.
-func noRoom(err error) error {
+// ReplicasError says that there are not as many servers for the copies of a topic
+// or journal as were asked for. Nothing was made or changed.
+type ReplicasError struct {
+	// Err is the server's answer.
+	Err error
+}
+
+// Error names the answer and the way out.
+func (e *ReplicasError) Error() string {
+	return fmt.Sprintf("there are not enough servers for the replicas: %v (ask for fewer, or have as many servers with JetStream and room in one cluster)", e.Err)
+}
+
+// Unwrap gives the server's answer.
+func (e *ReplicasError) Unwrap() error { return e.Err }
+
+// typed makes the server's answers about storage *StorageErrors, those about too
+// few servers *ReplicasErrors, and leaves all other errors alone.
+func typed(err error) error {
 	var api *jetstream.APIError
-	var known *StorageError
-	if errors.As(err, &known) || !errors.As(err, &api) {
+	var full *StorageError
+	var few *ReplicasError
+	if errors.As(err, &full) || errors.As(err, &few) || !errors.As(err, &api) {
 		return err
 	}
 	switch api.ErrorCode {
-	case codeAccountResources, codeInsufficientResources, codeMemoryResources, codeStorageResources, codeStoreFailed:
+	case codeAccountResources, codeInsufficientResources, codeMemoryResources, codeStorageResources, codeStoreFailed, codeCreateFailed:
 		return &StorageError{Err: err}
+	case codeNoPeers, codeReplicasNotSupported:
+		return &ReplicasError{Err: err}
 	}
 	return err
 }

@@ -302,6 +302,17 @@ func TestLagIsWhatTheToolsShow(t *testing.T) {
 		lag += unread
 	}
 	require.Equal(t, uint64(2000-polled), lag)
+
+	k.Close()
+	for _, to := range []stream.ResetTo{stream.ToOffset(501), stream.ShiftBy(-1), stream.ToLatest(), stream.ToEarliest()} {
+		ours, err = c.ResetGroup(ctx, stream.GroupReset{Topic: spec, Group: "g", To: to})
+		require.NoError(t, err)
+		for p := range spec.Partitions {
+			floor, unread := report(ctx, t, nc, spec.BackingStream(p), "g")
+			require.Equal(t, ours[p].Next, floor+1)
+			require.Equal(t, ours[p].Lag, unread)
+		}
+	}
 }
 
 func report(ctx context.Context, t *testing.T, nc *nats.Conn, stream, group string) (floor, lag uint64) {

@@ -206,7 +206,7 @@ func (m *Membership) settle(ctx context.Context) {
 		e := claimEntry{Member: m.id, Nonce: nonce, Next: old.Next}
 		seq, err := m.c.write(ctx, logEntry{subject: m.prefix + claimToken + item, body: e, expected: old.seq})
 		if errors.Is(err, errOutdated) {
-			return nil // somebody else has it, the log tells who
+			return m.unlearn(ctx, take[i]) // or somebody else has it, the log tells who
 		}
 		if err != nil {
 			return err
@@ -255,6 +255,25 @@ func (m *Membership) alive(ctx context.Context, id, nonce string) bool {
 	}
 	var e memberEntry
 	return last != nil && json.Unmarshal(last.Data, &e) == nil && e.Gone == "" && e.Nonce == nonce
+}
+
+// unlearn forgets a claim that the log does not have any more, since somebody has deleted
+// the group, or the topic: nothing else would tell.
+func (m *Membership) unlearn(ctx context.Context, f free) error {
+	last, err := m.c.lastEntry(ctx, m.prefix+claimToken+f.item)
+	if err != nil || last != nil {
+		return err
+	}
+	m.mu.Lock()
+	known := f.seq > 0 && m.claims[f.item].seq == f.seq
+	if known {
+		delete(m.claims, f.item)
+	}
+	m.mu.Unlock()
+	if known {
+		m.wake() // now it can be claimed anew
+	}
+	return nil
 }
 
 // free is an item to be claimed, and the claim that it has now.

@@ -220,21 +220,22 @@ func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
 	}
 	var b backoff
 	var told bool
+	var last error // what the server said
 	for {
 		seq, err := j.send(ctx, msgs)
 		if err == nil {
 			return j.accept(seq, len(msgs), data), nil
 		}
+		last = typed(j.c.answer(ctx, err, last))
 		j.c.log.Debug("append is in doubt", zap.String("journal", j.name), zap.Error(err))
-		var full *StorageError
-		if !told && errors.As(noRoom(err), &full) {
+		if !told && (errors.Is(last, ErrSilent) || errors.As(last, new(*StorageError))) {
 			told = true
-			j.c.log.Warn("an append waits: the server has no room", zap.String("journal", j.name), zap.Error(full))
+			j.c.log.Warn("an append waits: the server has no room or does not answer", zap.String("journal", j.name), zap.Error(last))
 		}
 		// Whatever went wrong, the journal itself knows the outcome.
 		mine, moved, lerr := j.lookup(ctx, msgs)
 		if lerr != nil {
-			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append: %w (after: %w)", lerr, err)}
+			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append: %w (after: %w)", lerr, last)}
 		}
 		if mine != 0 && !moved {
 			return j.accept(mine, len(msgs), data), nil
@@ -246,7 +247,7 @@ func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
 			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append %d bytes: %w", len(data), err)}
 		}
 		if werr := b.wait(ctx); werr != nil {
-			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append: %w (last answer: %w)", werr, noRoom(err))}
+			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append: %w (last answer: %w)", werr, last)}
 		}
 	}
 }

@@ -189,7 +189,7 @@ func (l *lane) await(ctx context.Context) error {
 	t.Stop()
 	l.mu.Lock()
 	if err != nil && l.trouble != nil {
-		err = fmt.Errorf("%w (last answer: %w)", err, noRoom(l.trouble))
+		err = fmt.Errorf("%w (last answer: %w)", err, typed(l.trouble))
 	}
 	return err
 }
@@ -226,9 +226,10 @@ func (l *lane) tick(ctx context.Context) bool {
 		l.finish() // what was sent before, or its answer, may be lost
 	case now.Sub(l.lastWord) < probeAfter || now.Sub(l.lastSend) < probeAfter:
 	case l.probes >= maxProbes:
-		l.suspect(errSilent)
+		l.suspect(ErrSilent)
 	default:
 		l.probes++
+		l.trouble = ErrSilent
 		l.finish()
 	}
 	return len(l.queue) > 0
@@ -472,7 +473,7 @@ func (l *lane) failed(s *session) {
 		// server has is known, so there is nothing to wait for.
 		l.resend()
 	case permanent(s.failErr):
-		err := &PublishError{Topic: l.spec.Name, Partition: l.part, Key: l.queue[0].key, Err: noRoom(s.failErr)}
+		err := &PublishError{Topic: l.spec.Name, Partition: l.part, Key: l.queue[0].key, Err: typed(s.failErr)}
 		l.fail(err)
 		l.advance(1, err)
 		l.resend()

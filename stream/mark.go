@@ -178,5 +178,3 @@ func (l *lane) suspect(err error) {
 	l.retry(err)
 	l.doubt = l.mark != nil
 }
-
-var errSilent = errors.New("the server does not answer")

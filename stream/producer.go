@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -132,11 +133,16 @@ type Producer[V any] struct {
 	watched chan struct{} // closed when watch has ended
 	done    chan struct{} // closed when everything has
 
+	unsure atomic.Bool // the server has not said yet how the topic is laid out
+	asking sync.Mutex  // held while it is asked
 	closed atomic.Bool
 	sticky atomic.Uint64 // records without a key so far
 }
 
-// NewProducer makes a producer for a topic that exists.
+// NewProducer makes a producer for a topic that exists. It asks the server how the
+// topic is laid out: a number of partitions, say, that is not the described one is a
+// *TopicMismatchError. A topic that does not exist is told by Flush. Where the server
+// does not answer within a second, the first Send asks again.
 func NewProducer[V any](c *Client, topic Topic[V], cfg ProducerConfig) (*Producer[V], error) {
 	spec := topic.Spec()
 	if err := spec.Validate(); err != nil {
@@ -166,6 +172,13 @@ func NewProducer[V any](c *Client, topic Topic[V], cfg ProducerConfig) (*Produce
 			l.mark = newMarker()
 		}
 		p.lanes = append(p.lanes, l)
+	}
+	ask, cancel := context.WithTimeout(context.Background(), ackTimeout)
+	defer cancel()
+	p.unsure.Store(true)
+	if err := p.makeSure(ask); errors.As(err, new(*TopicMismatchError)) {
+		stop()
+		return nil, err
 	}
 	// Producers that send little and end would all fill the first partition.
 	p.sticky.Store(uint64(rand.IntN(spec.Partitions)) * stickyRecords)
@@ -204,11 +217,17 @@ func (p *Producer[V]) watch(ctx context.Context) {
 // Send takes a record on its way and returns. It blocks while as much as may be
 // in flight in its partition waits to be acknowledged. An error of Send is about
 // this record, which is not sent then and not reported to Done: an
-// *EncodeError, a *KeyError, a *TooLargeError, that of ctx, or ErrClosed. What
-// happens to it later is told to Done, and by Flush.
+// *EncodeError, a *KeyError, a *TooLargeError, that of ctx, or ErrClosed; a
+// *TopicMismatchError where NewProducer had no answer. What happens to it later is
+// told to Done, and by Flush.
 func (p *Producer[V]) Send(ctx context.Context, r ProducerRecord[V]) error {
 	if p.closed.Load() {
 		return ErrClosed
+	}
+	if p.unsure.Load() {
+		if err := p.makeSure(ctx); err != nil {
+			return err
+		}
 	}
 	o, err := p.encode(&r)
 	if err != nil {
@@ -235,6 +254,20 @@ func (p *Producer[V]) Send(ctx context.Context, r ProducerRecord[V]) error {
 		return fmt.Errorf("stream: send to topic %q key %q: %w", p.spec.Name, shortKey(r.Key), err)
 	}
 	return err
+}
+
+// makeSure asks how the topic is laid out, until ctx ends.
+func (p *Producer[V]) makeSure(ctx context.Context) error {
+	p.asking.Lock()
+	defer p.asking.Unlock()
+	if !p.unsure.Load() {
+		return nil
+	}
+	if err := p.c.laidOut(ctx, p.spec); err != nil && !errors.As(err, new(*TopicNotFoundError)) {
+		return fmt.Errorf("stream: produce to topic %q: %w", p.spec.Name, err)
+	}
+	p.unsure.Store(false)
+	return nil
 }
 
 // encode gives what does not depend on the partition.

@@ -118,8 +118,8 @@ func TestProducerSpreadsKeylessRecords(t *testing.T) {
 	c := newClient(t)
 	createTopic(t, c, numbers.Spec())
 	p := newProducer(t, c, numbers, stream.ProducerConfig{})
-	for range 4 * 512 {
-		require.NoError(t, p.Send(ctx, stream.ProducerRecord[string]{Value: "x"}))
+	for i := range 4 * 512 {
+		require.NoError(t, p.Send(ctx, stream.ProducerRecord[string]{Value: strconv.Itoa(i)}))
 	}
 	require.NoError(t, p.Flush(ctx))
 	offsets, err := c.Offsets(ctx, numbers.Spec())
@@ -127,7 +127,16 @@ func TestProducerSpreadsKeylessRecords(t *testing.T) {
 	for _, o := range offsets {
 		require.EqualValues(t, 512, o.Records)
 	}
-	require.Empty(t, readAll(t, c, numbers.Spec(), 0)[0].Key)
+	for part := range numbers.Partitions { // 512 in a row each: sticky
+		msgs := readAll(t, c, numbers.Spec(), part)
+		first, err := strconv.Atoi(string(msgs[0].Data))
+		require.NoError(t, err)
+		require.Zero(t, first%512)
+		for i, m := range msgs {
+			require.Empty(t, m.Key)
+			require.Equal(t, strconv.Itoa(first+i), string(m.Data))
+		}
+	}
 }
 
 type reading struct {
@@ -173,12 +182,18 @@ func TestEventTimes(t *testing.T) {
 
 func TestSendRefusesWhatCannotBeSent(t *testing.T) {
 	ctx := testContext(t)
-	c := newClient(t)
+	nc := embeddedtest.Connect(t)
+	c := clientOf(t, nc)
 	topic := stream.Topic[[]byte]{Name: "t", Codec: stream.Bytes()}
 	createTopic(t, c, topic.Spec())
 	p := newProducer(t, c, topic, stream.ProducerConfig{})
 	var large *stream.TooLargeError
-	require.ErrorAs(t, p.Send(ctx, stream.ProducerRecord[[]byte]{Key: "k", Value: make([]byte, c.MaxPayload()+1)}), &large)
+	before := nc.Stats().OutMsgs
+	tooLarge := make([]byte, c.MaxPayload()+1)
+	require.ErrorAs(t, p.Send(ctx, stream.ProducerRecord[[]byte]{Key: "k", Value: tooLarge, Done: func(stream.Delivery) { t.Error("told twice") }}), &large)
+	require.ErrorAs(t, c.Publish(ctx, []stream.Outgoing{{Topic: topic.Spec(), Key: "small"}, {Topic: topic.Spec(), Key: "k", Data: tooLarge}}), &large)
+	require.ErrorContains(t, large, "raise max_payload")
+	require.Equal(t, before, nc.Stats().OutMsgs, "nothing is sent")
 	require.NoError(t, p.Send(ctx, stream.ProducerRecord[[]byte]{Key: "k", Value: []byte("x")}))
 	require.NoError(t, p.Close(ctx))
 	require.NoError(t, p.Close(ctx))

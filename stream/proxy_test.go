@@ -20,6 +20,7 @@ type proxy struct {
 	mu      sync.Mutex
 	conns   []net.Conn
 	swallow bool // what the server says is lost
+	edited  func([]byte) []byte
 	closed  bool
 }
 
@@ -72,12 +73,23 @@ type answers struct {
 
 func (a answers) Write(b []byte) (int, error) {
 	a.p.mu.Lock()
-	lost := a.p.swallow
+	lost, edited := a.p.swallow, a.p.edited
 	a.p.mu.Unlock()
 	if lost {
 		return len(b), nil
 	}
-	return a.to.Write(b)
+	if edited == nil {
+		return a.to.Write(b)
+	}
+	_, err := a.to.Write(edited(b))
+	return len(b), err
+}
+
+// edit lets fn change what the server says.
+func (p *proxy) edit(fn func([]byte) []byte) {
+	p.mu.Lock()
+	p.edited = fn
+	p.mu.Unlock()
 }
 
 // loseAnswers makes everything that the server says from now on disappear.

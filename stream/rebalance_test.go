@@ -111,16 +111,17 @@ func TestMembersComeAndGo(t *testing.T) {
 	c := clientOf(t, embeddedtest.ConnectTo(t, s))
 	createTopic(t, c, numbers.Spec())
 	var all readings
+	cfg := stream.ConsumerConfig{Group: "g", SessionTimeout: time.Hour} // nobody waits for it
 	next := 0
 	more := func(n int) { fill(t, c, next, n); next += n }
 	more(1000)
-	a := work(t, c, &all, stream.ConsumerConfig{Group: "g"})
+	a := work(t, c, &all, cfg)
 	eventually(t, "the first has all", holds(4, a))
-	b := work(t, clientOf(t, embeddedtest.ConnectTo(t, s)), &all, stream.ConsumerConfig{Group: "g"})
+	b := work(t, clientOf(t, embeddedtest.ConnectTo(t, s)), &all, cfg)
 	more(1000)
 	eventually(t, "two share", holds(2, a, b))
-	d := work(t, c, &all, stream.ConsumerConfig{Group: "g"})
-	e := work(t, c, &all, stream.ConsumerConfig{Group: "g"})
+	d := work(t, c, &all, cfg)
+	e := work(t, c, &all, cfg)
 	more(1000)
 	eventually(t, "four share", holds(1, a, b, d, e))
 	a.leave(t)
@@ -161,6 +162,66 @@ func TestRevokedIsToldOnce(t *testing.T) {
 		_, err = a.Poll(short)
 		stop()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+	require.Len(t, revoked, 2)
+}
+
+// While others wait for the partitions that move, those that stay are read on.
+func TestOnlyMovedPartitionsPause(t *testing.T) {
+	ctx := testContext(t)
+	c := newClient(t)
+	createTopic(t, c, numbers.Spec())
+	var revoked []int
+	stays := newConsumer(t, c, numbers, stream.ConsumerConfig{Group: "g", OnRevoked: func(_ context.Context, parts []int) error {
+		revoked = append(revoked, parts...)
+		return nil
+	}})
+	fill(t, c, 0, 400)
+	requireAll(t, 0, 400, pollN(t, stays, 400))
+	require.NoError(t, stays.Commit(ctx))
+
+	given, goOn := make(chan []stream.Assignment, 1), make(chan struct{})
+	joins := newConsumer(t, c, numbers, stream.ConsumerConfig{Group: "g", OnAssigned: func(_ context.Context, parts []stream.Assignment) error {
+		given <- slices.Clone(parts)
+		<-goOn
+		return nil
+	}})
+	type polled struct {
+		records []stream.Record[string]
+		err     error
+	}
+	others := make(chan polled, 1)
+	go func() {
+		var got polled
+		for len(got.records) < 200 && got.err == nil {
+			var records []stream.Record[string]
+			records, got.err = joins.Poll(ctx)
+			got.records = append(got.records, records...)
+		}
+		others <- got
+	}()
+	var moved []stream.Assignment
+	for moved == nil { // revocations happen in Poll
+		brief, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		_, err := stays.Poll(brief)
+		cancel()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		select {
+		case moved = <-given:
+		default:
+		}
+	}
+	fill(t, c, 400, 400)
+	for _, r := range pollN(t, stays, 200) {
+		require.NotContains(t, revoked, r.Partition)
+	}
+	close(goOn)
+	rest := <-others
+	require.NoError(t, rest.err)
+	require.Len(t, rest.records, 200)
+	for _, r := range rest.records {
+		require.Contains(t, revoked, r.Partition)
+		require.Greater(t, r.Offset, uint64(100), "read again")
 	}
 	require.Len(t, revoked, 2)
 }
@@ -283,6 +344,7 @@ func TestSurplusMembersStandBy(t *testing.T) {
 	members, err := c.Members(testContext(t), numbers.Spec(), "g")
 	require.NoError(t, err)
 	require.Len(t, members, numbers.Partitions+1)
+	require.Equal(t, 5*time.Second, members[0].SessionTimeout, "the default")
 	held := map[string][]int{}
 	for _, m := range members {
 		held[m.Name] = m.Partitions

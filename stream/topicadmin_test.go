@@ -128,6 +128,7 @@ func TestAlterTopic(t *testing.T) {
 	}
 	createTopic(t, c, stream.TopicSpec{Name: "plain", MaxRecords: 10})
 	fixedError(t, c.AlterTopic(ctx, stream.TopicSpec{Name: "plain", KeyIn: stream.Header}), "KeyIn")
+	fixedError(t, c.AlterTopic(ctx, stream.TopicSpec{Name: "plain", Compact: true}), "Compact")
 	info, err := c.DescribeTopic(ctx, spec.Name)
 	require.NoError(t, err)
 	require.Equal(t, spec, info.Spec)
@@ -143,8 +144,10 @@ func TestAlterTopic(t *testing.T) {
 
 	var missing *stream.TopicNotFoundError
 	require.ErrorAs(t, c.AlterTopic(ctx, stream.TopicSpec{Name: "nothing"}), &missing)
-	require.ErrorContains(t, c.AlterTopic(ctx, stream.TopicSpec{Name: "plain", MaxRecords: 3, Replicas: 3}), "replicas")
-	require.ErrorContains(t, c.CreateTopic(ctx, stream.TopicSpec{Name: "more", Replicas: 3}), "replicas")
+	tooMany(t, c.AlterTopic(ctx, stream.TopicSpec{Name: "plain", MaxRecords: 3, Replicas: 3}))
+	tooMany(t, c.CreateTopic(ctx, stream.TopicSpec{Name: "more", Replicas: 3}))
+	_, err = c.DescribeTopic(ctx, "more")
+	require.ErrorAs(t, err, &missing)
 }
 
 // Creating, altering and deleting are interrupted at every point, as a crash
@@ -264,6 +267,16 @@ func TestVanishedTopic(t *testing.T) {
 	require.NoError(t, p.Close(ctx))
 }
 
+// tooMany checks the error of more copies than there are servers.
+func tooMany(t *testing.T, err error) {
+	t.Helper()
+	var few *stream.ReplicasError
+	require.ErrorAs(t, err, &few)
+	require.ErrorContains(t, err, "not enough servers for the replicas")
+	require.ErrorContains(t, err, "ask for fewer")
+	require.NotContains(t, err.Error(), "\n")
+}
+
 // A topic grows from one copy to three and shrinks back while it keeps its
 // records.
 func TestAlterReplicas(t *testing.T) {
@@ -272,6 +285,8 @@ func TestAlterReplicas(t *testing.T) {
 	c := clientOf(t, embeddedtest.ConnectToCluster(t, cluster, reconnecting()...))
 	spec := stream.TopicSpec{Name: "t", Partitions: 2}
 	createTopic(t, c, spec)
+	tooMany(t, c.CreateTopic(ctx, stream.TopicSpec{Name: "five", Replicas: 5}))
+	tooMany(t, c.AlterTopic(ctx, stream.TopicSpec{Name: "t", Partitions: 2, Replicas: 5}))
 	for i, replicas := range []int{3, 1} {
 		require.NoError(t, c.Publish(ctx, []stream.Outgoing{{Topic: spec, Partition: 1, Key: "k"}}))
 		spec.Replicas = replicas
@@ -288,4 +303,37 @@ func TestAlterReplicas(t *testing.T) {
 		require.NotEmpty(t, info.Partitions[0].Leader)
 		require.Len(t, readAll(t, c, spec, 1), i+1)
 	}
+}
+
+// Five copies survive two servers: what is acknowledged before and after they stop is
+// there, and the copies catch up when they are back.
+func TestFiveReplicas(t *testing.T) {
+	ctx := testContext(t)
+	cluster := embeddedtest.StartCluster(t, 5)
+	c := clientOf(t, embeddedtest.ConnectToCluster(t, cluster, reconnecting()...))
+	topic := stream.Topic[string]{Name: "t", Replicas: 5, Codec: stream.String()}
+	spec := topic.Spec()
+	createTopic(t, c, spec)
+	inSync := func() bool {
+		info, err := c.DescribeTopic(ctx, "t")
+		require.NoError(t, err)
+		return info.Partitions[0].InSync == 5 && info.Spec.Replicas == 5
+	}
+	eventually(t, "all copies are there", inSync)
+	p := newProducer(t, c, topic, stream.ProducerConfig{})
+	send := func(n int) {
+		for i := range n {
+			require.NoError(t, p.Send(ctx, stream.ProducerRecord[string]{Key: "k", Value: fmt.Sprint(i)}))
+		}
+		require.NoError(t, p.Flush(ctx))
+	}
+	send(500)
+	require.NoError(t, cluster.StopServer(0))
+	require.NoError(t, cluster.StopServer(1))
+	send(500)
+	require.Len(t, readAll(t, c, spec, 0), 1000)
+	require.NoError(t, cluster.RestartServer(ctx, 0))
+	require.NoError(t, cluster.RestartServer(ctx, 1))
+	send(1)
+	eventually(t, "the copies have caught up", inSync)
 }

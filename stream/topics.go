@@ -221,6 +221,26 @@ func (s TopicSpec) compare(have jetstream.StreamConfig) error {
 	return nil
 }
 
+// laidOut makes sure that the topic is what somebody who writes or reads it takes it
+// for, in all that cannot change: with another number of partitions a producer would
+// put keys where nobody looks for them, and a consumer would miss whole partitions.
+func (c *Client) laidOut(ctx context.Context, spec TopicSpec) error {
+	cfg, err := c.topicConfig(ctx, spec.Name)
+	if err == nil && cfg.Metadata[metaDeleting] != "" {
+		err = &TopicNotFoundError{Topic: spec.Name}
+	}
+	if err != nil {
+		return err
+	}
+	var differs *TopicMismatchError
+	if errors.As(spec.compare(cfg), &differs) {
+		if fixed := differs.fixed(); fixed != nil {
+			return &TopicMismatchError{Topic: spec.Name, Differences: fixed}
+		}
+	}
+	return nil
+}
+
 // differences lists what is not as asked for.
 func (s TopicSpec) differences(have TopicSpec) []Difference {
 	if s.Replicas == 0 {

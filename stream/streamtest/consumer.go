@@ -55,6 +55,9 @@ func NewConsumer[V any](ctx context.Context, l *Log, topic stream.Topic[V], cfg 
 	if k.on = l.topics[spec.Name]; k.on == nil {
 		return nil, &stream.TopicNotFoundError{Topic: spec.Name}
 	}
+	if err := l.laidOut(spec); err != nil {
+		return nil, err
+	}
 	k.group, k.commit = k.on.group(cfg.Group), l.now
 	k.member = cfg.Member
 	if k.member == "" {

@@ -114,6 +114,27 @@ func (l *Log) CreateTopic(ctx context.Context, spec stream.TopicSpec) error {
 	return nil
 }
 
+// laidOut is what stream asks of a topic before it is written or read; nil where there
+// is no such topic. It is called with the mutex held.
+func (l *Log) laidOut(spec stream.TopicSpec) error {
+	t := l.topics[spec.Name]
+	if t == nil {
+		return nil
+	}
+	type layout struct {
+		Partitions int
+		KeyIn      stream.KeyIn
+		Compact    bool
+	}
+	have, want := layout{t.spec.Partitions, t.spec.KeyIn, t.spec.Compact}, layout{spec.Partitions, spec.KeyIn, spec.Compact}
+	if have == want {
+		return nil
+	}
+	return &stream.TopicMismatchError{Topic: spec.Name, Differences: []stream.Difference{{
+		Setting: "layout", Have: fmt.Sprintf("%+v", have), Want: fmt.Sprintf("%+v", want),
+	}}}
+}
+
 // withDefaults lets stream fill in what a description leaves open.
 func withDefaults(s stream.TopicSpec) stream.TopicSpec {
 	return stream.Topic[any]{

@@ -26,11 +26,16 @@ type Producer[V any] struct {
 	errs   []error
 }
 
-// NewProducer makes a producer. As with a server, a topic that does not exist is told by
-// Flush.
+// NewProducer makes a producer. As with a server, a topic that is laid out otherwise is a
+// *stream.TopicMismatchError, and one that does not exist is told by Flush.
 func NewProducer[V any](l *Log, topic stream.Topic[V]) (*Producer[V], error) {
 	spec := topic.Spec()
 	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.laidOut(spec); err != nil {
 		return nil, err
 	}
 	return &Producer[V]{log: l, topic: topic, spec: spec, codec: codecOf(topic)}, nil

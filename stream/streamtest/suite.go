@@ -250,6 +250,15 @@ func logCases() []promise {
 				b.equal("records", o.Records, 1024)
 			}
 		}},
+		{"who takes a topic for another one is refused", four, func(b *bench) {
+			for _, wrong := range []stream.Topic[string]{{Partitions: 2}, {Partitions: 8}, {Partitions: 4, Compact: true}, {Partitions: 4, KeyIn: stream.Header}} {
+				wrong.Name = b.topic.Name
+				_, err := b.target.Producer(wrong)
+				as[*stream.TopicMismatchError](b, err)
+				_, err = b.target.Consumer(b.ctx, wrong, stream.ConsumerConfig{Group: "g"})
+				as[*stream.TopicMismatchError](b, err)
+			}
+		}},
 		{"awkward keys come back as they were", four, func(b *bench) {
 			keys := []string{"a b", ".", "..", "a..b", "*", ">", "%", "%41", "\x00\n", "\xff", "ä", strings.Repeat("k", 900)}
 			want := make(map[string]bool)
