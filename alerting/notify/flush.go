@@ -2,7 +2,6 @@ package notify
 
 import (
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -110,7 +109,7 @@ func (d *Dispatcher) tell(id string, g *Group, n *node, alerts []Alert, now time
 			continue
 		}
 		integration++
-		key := id + "\x00" + r.Name + "\x00" + strconv.Itoa(integration)
+		key := logKey(id, r.Name, integration)
 		last := d.log[key]
 		if last != nil && !now.Before(last.Expires) {
 			last = nil

@@ -3,6 +3,7 @@ package notify
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -92,13 +93,17 @@ type silenceRow struct {
 	Acknowledgement *Acknowledgement `json:"acknowledgement,omitzero"`
 }
 
-// enforce gives a dispatcher what the row has.
-func (r *silenceRow) enforce(d *Dispatcher) {
+// enforce makes a dispatcher have what the row has, and nothing else of that ID.
+func (r *silenceRow) enforce(d *Dispatcher, id string) {
 	if r.Silence != nil {
 		d.Silence(*r.Silence)
+	} else {
+		d.Unsilence(id)
 	}
 	if r.Acknowledgement != nil {
 		d.Acknowledge(*r.Acknowledgement)
+	} else {
+		d.Unacknowledge(id)
 	}
 }
 
@@ -177,13 +182,7 @@ func (t *task) silence(d *Dispatcher, s *SilenceChange, now time.Time) error {
 			own.ID, row.Acknowledgement = s.ID, &own
 		}
 	}
-	if row.Silence == nil {
-		d.Unsilence(s.ID)
-	}
-	if row.Acknowledgement == nil {
-		d.Unacknowledge(s.ID)
-	}
-	row.enforce(d)
+	row.enforce(d, s.ID)
 	t.silences.Put(s.ID, row)
 	return nil
 }
@@ -205,9 +204,9 @@ func (t *task) timer(tm processor.Timer) error {
 		if id, ok := strings.CutPrefix(tm.Key, timerSilence); ok {
 			row, _ := t.silences.Get(id)
 			if c := (SilenceChange{Silence: row.Silence, Acknowledgement: row.Acknowledgement}); !c.Removed() && !c.ends().After(now) {
-				t.silences.Put(id, silenceRow{Version: row.Version})
-				d.Unsilence(id)
-				d.Unacknowledge(id)
+				over := silenceRow{Version: row.Version}
+				t.silences.Put(id, over)
+				over.enforce(d, id)
 			}
 		}
 		return nil
@@ -224,18 +223,14 @@ func (t *task) ready() (*Dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	for id, g := range t.groups.All() {
-		g.members = make(map[string]bool)
-		d.groups[id] = &g
+	d.add(stored{
+		alerts: maps.Collect(t.alerts.All()), groups: maps.Collect(t.groups.All()), log: maps.Collect(t.log.All()),
+	})
+	for fingerprint, k := range d.alerts {
+		d.enter(fingerprint, k)
 	}
-	for fingerprint, k := range t.alerts.All() {
-		d.restore(fingerprint, k)
-	}
-	for key, e := range t.log.All() {
-		d.log[key] = &e
-	}
-	for _, row := range t.silences.All() {
-		row.enforce(d)
+	for id, row := range t.silences.All() {
+		row.enforce(d, id)
 	}
 	t.generation = generation
 	return d, nil
@@ -279,11 +274,25 @@ func (t *task) save(d *Dispatcher) error {
 	return nil
 }
 
-// restore takes an alert from a store.
-func (d *Dispatcher) restore(fingerprint string, row known) {
-	k := &known{Alert: row.Alert, In: row.In, Begun: row.Begun, Updated: row.Updated}
-	d.alerts[fingerprint] = k
-	d.link(k)
+// add takes alerts, groups and what was told from stores.
+func (d *Dispatcher) add(s stored) {
+	for id, g := range s.groups {
+		g.members = make(map[string]bool)
+		d.groups[id] = &g
+	}
+	for fingerprint, row := range s.alerts {
+		k := &known{Alert: row.Alert, In: row.In, Begun: row.Begun, Updated: row.Updated}
+		d.alerts[fingerprint] = k
+		d.link(k)
+	}
+	clear(d.log)
+	for key, e := range s.log {
+		d.log[key] = &e
+	}
+}
+
+// enter makes an alert a member of the groups that it is in.
+func (d *Dispatcher) enter(fingerprint string, k *known) {
 	for id := range k.In {
 		if g, ok := d.groups[id]; ok {
 			g.members[fingerprint] = true
