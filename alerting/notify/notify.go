@@ -57,17 +57,31 @@ const (
 	everything = "all"
 )
 
+// Alerts returns a topic for alerts that come from elsewhere, such as those that are posted to package api.
+func Alerts(name string, partitions int) stream.Topic[Alert] {
+	return stream.Topic[Alert]{Name: name, Partitions: partitions, Time: func(Alert) time.Time { return time.Unix(0, 0) }}
+}
+
+// Inputs are what a dispatcher takes. Each of them may be left out.
+type Inputs struct {
+	Alarms processor.Upstream[alerting.Alarm]
+	// Alerts are those that come from elsewhere: from a topic made with Alerts. One that fires is over at its EndsAt, unless it comes again.
+	Alerts processor.Stream[Alert]
+	// Silences are changes of silences and acknowledgements: from a topic made with SilenceChanges.
+	Silences processor.Stream[SilenceChange]
+}
+
 // Notify makes of alarms what receivers are told. silences may be a zero Stream. There is one of it in a topology.
 func Notify(alarms processor.Upstream[alerting.Alarm], silences processor.Stream[SilenceChange], cfg Config) processor.Stream[Notification] {
+	return NotifyAll(Inputs{Alarms: alarms, Silences: silences}, cfg)
+}
+
+// NotifyAll is Notify with all that it may take. One of Alarms and Alerts must be there.
+func NotifyAll(inputs Inputs, cfg Config) processor.Stream[Notification] {
+	in := inputs.words()
 	if _, err := New(cfg); err != nil {
-		processor.Mistake(alarms, "Notify: %v", err)
+		processor.Mistake(in, "Notify: %v", err)
 		cfg = Config{Route: Route{Receiver: "none"}, Receivers: []Receiver{{Name: "none"}}}
-	}
-	in := processor.Map(processor.KeyBy(alarms, operator+"-alarms", func(alerting.Alarm) string { return everything }),
-		func(a alerting.Alarm) word { return word{alarm: &a} })
-	if silences != (processor.Stream[SilenceChange]{}) {
-		in = in.Merge(processor.Map(processor.KeyBy(silences, operator+"-silences", func(SilenceChange) string { return everything }),
-			func(s SilenceChange) word { return word{silence: &s} }))
 	}
 	return processor.Process(in, operator, func(c *processor.Context[Notification]) processor.Handler[word] {
 		t := &task{
@@ -83,7 +97,33 @@ func Notify(alarms processor.Upstream[alerting.Alarm], silences processor.Stream
 // word is what the operator takes.
 type word struct {
 	alarm   *alerting.Alarm
+	alert   *Alert
 	silence *SilenceChange
+}
+
+// words are all inputs in one stream, and in one task.
+func (i *Inputs) words() (in processor.Stream[word]) {
+	add := func(s processor.Stream[word]) {
+		if in == (processor.Stream[word]{}) {
+			in = s
+		} else {
+			in = in.Merge(s)
+		}
+	}
+	if i.Alarms != nil {
+		add(gather(i.Alarms, operator+"-alarms", func(a alerting.Alarm) word { return word{alarm: &a} }))
+	}
+	if i.Alerts != (processor.Stream[Alert]{}) {
+		add(gather(i.Alerts, operator+"-alerts", func(a Alert) word { return word{alert: &a} }))
+	}
+	if i.Silences != (processor.Stream[SilenceChange]{}) {
+		add(gather(i.Silences, operator+"-silences", func(s SilenceChange) word { return word{silence: &s} }))
+	}
+	return in
+}
+
+func gather[V any](in processor.Upstream[V], name string, of func(V) word) processor.Stream[word] {
+	return processor.Map(processor.KeyBy(in, name, func(V) string { return everything }), of)
 }
 
 // silenceRow is what is kept of a silence; of one that is over or was removed, its version.
@@ -134,6 +174,14 @@ func (t *task) record(r processor.Record[word]) error {
 		now := t.c.Now()
 		if s := r.Value.silence; s != nil {
 			return t.silence(d, s, now)
+		}
+		if a := r.Value.alert; a != nil {
+			if err := a.Validate(); err != nil {
+				return fmt.Errorf("the alert is refused: %w", err)
+			}
+			a.Fingerprint = Fingerprint(a.Labels)
+			d.Take(*a, now)
+			return nil
 		}
 		if alert, ok := fromAlarm(r.Value.alarm, d.cfg.KeyLabel, now); ok {
 			d.Take(alert, now)
