@@ -45,7 +45,7 @@ func Fingerprint(labels map[string]string) string {
 // Bounds of an alert that comes from elsewhere: the number of its labels, of its annotations, and the bytes of all of them.
 const (
 	maxAlertTexts = 1000
-	maxAlertBytes = 256 << 10
+	maxAlertBytes = 64 << 10
 )
 
 // Validate returns what is wrong with an alert that comes from elsewhere. The rules are Alertmanager's, and bounds.
