@@ -67,32 +67,32 @@ func (e Explanation) String() string {
 	return b.String()
 }
 
-// Explain asks a running app where the alarms of a rule for a key are: one for each set of labels, or one that is Inactive. The app answers if it
-// runs with processor.Config.Queries. rule is that which Threshold was given. The error wraps processor.ErrNoStore if the topology does not have
-// the rule.
-func Explain[V any](ctx context.Context, client *stream.Client, t *processor.Topology, rule Rule[V], key string) ([]Explanation, error) {
-	a := asker[V]{client: client, topology: t, operator: rule.Name, th: &threshold[V]{rule: rule, levels: rule.levels()}}
+// Explain asks a running app where the alarms of the rule for a key are: one for each set of labels, or one that is Inactive. The app answers if
+// it runs with processor.Config.Queries. The rule is as Threshold was given it. The error wraps processor.ErrNoStore if the topology does not
+// have it.
+func (r Rule[V]) Explain(ctx context.Context, client *stream.Client, t *processor.Topology, key string) ([]Explanation, error) {
+	a := asker[V]{client: client, topology: t, operator: r.Name, th: &threshold[V]{rule: r, levels: r.levels()}}
 	list, err := a.explain(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("explain rule %s: %w", rule.Name, err)
+		return nil, fmt.Errorf("explain rule %s: %w", r.Name, err)
 	}
 	return list, nil
 }
 
-// ExplainLive is Explain for a rule that changes while the app runs. There is none if the app does not have the rule.
-func ExplainLive[V any](ctx context.Context, client *stream.Client, t *processor.Topology, l Live[V], name, key string) ([]Explanation, error) {
-	list, err := explainLive(ctx, client, t, l, name, key)
-	if err != nil {
-		return nil, fmt.Errorf("explain rule %s: %w", name, err)
-	}
-	return list, nil
-}
-
-func explainLive[V any](ctx context.Context, client *stream.Client, t *processor.Topology, l Live[V], name, key string) ([]Explanation, error) {
+// Explain is Rule.Explain for a rule that changes while the app runs. There is none if the app does not have the rule.
+func (l Live[V]) Explain(ctx context.Context, client *stream.Client, t *processor.Topology, rule, key string) ([]Explanation, error) {
 	if l.MaxWindow <= 0 {
 		l.MaxWindow = defaultMaxWindow
 	}
-	rows, err := processor.NewQuery[ruleRow](client, t, processor.QueryConfig{Operator: l.Name, Store: "rules"})
+	list, err := l.explain(ctx, &asker[V]{client: client, topology: t, operator: l.Name}, rule, key)
+	if err != nil {
+		return nil, fmt.Errorf("explain rule %s: %w", rule, err)
+	}
+	return list, nil
+}
+
+func (l *Live[V]) explain(ctx context.Context, a *asker[V], name, key string) ([]Explanation, error) {
+	rows, err := ask[ruleRow](a, "rules")
 	if err != nil {
 		return nil, err
 	}
@@ -109,10 +109,7 @@ func explainLive[V any](ctx context.Context, client *stream.Client, t *processor
 	if err != nil {
 		return []Explanation{{Rule: name, Key: key, State: Failed, StreamTime: answer.StreamTime, Why: "the rule in force cannot be read: " + err.Error()}}, nil
 	}
-	a := asker[V]{
-		client: client, topology: t, operator: l.Name, live: true,
-		th: &threshold[V]{rule: loaded.Rule, levels: loaded.Rule.levels(), prefix: prefixOf(name, row.Since)},
-	}
+	a.th = &threshold[V]{rule: loaded.Rule, levels: loaded.Rule.levels(), prefix: prefixOf(name, row.Since)}
 	return a.explain(ctx, key)
 }
 
@@ -121,7 +118,6 @@ type asker[V any] struct {
 	client   *stream.Client
 	topology *processor.Topology
 	operator string
-	live     bool // the operator has all stores
 	th       *threshold[V]
 }
 

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -15,6 +16,7 @@ import (
 type Inquiry struct {
 	cfg    Config
 	maxAge time.Duration
+	clock  func() time.Time
 
 	generations *processor.Query[uint64]
 	alerts      *processor.Query[known]
@@ -52,10 +54,15 @@ type InquiryConfig struct {
 	// MaxAge is how old an answer may be. Zero: one second. Where reading everything takes long, answers get older: at most a tenth of the
 	// time is spent on it.
 	MaxAge time.Duration
+	// Now is the clock, time.Now. Required.
+	Now func() time.Time
 }
 
 // NewInquiry returns an Inquiry. The error wraps processor.ErrNoStore if the topology has no Notify.
 func NewInquiry(client *stream.Client, t *processor.Topology, cfg InquiryConfig) (*Inquiry, error) {
+	if cfg.Now == nil {
+		return nil, errors.New("notify: the inquiry has no clock: set Now to time.Now")
+	}
 	d, err := New(cfg.Notify)
 	if err != nil {
 		return nil, err
@@ -63,7 +70,7 @@ func NewInquiry(client *stream.Client, t *processor.Topology, cfg InquiryConfig)
 	if cfg.MaxAge <= 0 {
 		cfg.MaxAge = time.Second
 	}
-	q := &Inquiry{cfg: cfg.Notify, maxAge: cfg.MaxAge, turn: make(chan struct{}, 1), copy: copied{d: d, versions: make(map[string]silenceRow)}}
+	q := &Inquiry{cfg: cfg.Notify, maxAge: cfg.MaxAge, clock: cfg.Now, turn: make(chan struct{}, 1), copy: copied{d: d, versions: make(map[string]silenceRow)}}
 	ask := func(store string) processor.QueryConfig {
 		return processor.QueryConfig{Operator: operator, Store: store}
 	}
@@ -101,7 +108,7 @@ func (q *Inquiry) Look(ctx context.Context, use func(*Dispatcher, Freshness) err
 // refresh reads what has changed, if that may be.
 func (q *Inquiry) refresh(ctx context.Context) error {
 	c := &q.copy
-	now := time.Now()
+	now := q.clock()
 	switch {
 	case c.err != nil && now.Sub(c.failed) < q.maxAge:
 		return c.err // those who have waited meanwhile do not wait once more
@@ -109,7 +116,7 @@ func (q *Inquiry) refresh(ctx context.Context) error {
 		return nil
 	}
 	if err := q.read(ctx, now); err != nil {
-		c.err, c.failed = err, time.Now()
+		c.err, c.failed = err, q.clock()
 		return err
 	}
 	c.err, c.at = nil, now
@@ -143,7 +150,7 @@ func (q *Inquiry) read(ctx context.Context, began time.Time) error {
 		if err != nil {
 			return err
 		}
-		q.copy.generation, q.copy.cost = before, time.Since(began)
+		q.copy.generation, q.copy.cost = before, q.clock().Sub(began)
 		if before == after {
 			return nil
 		}

@@ -30,7 +30,7 @@ type Config struct {
 	// Alerts is where alerts that are posted go: a topic made with notify.Alerts, which the app gives to notify.NotifyAll. It must exist. The zero
 	// Topic: none are taken.
 	Alerts stream.Topic[notify.Alert]
-	// Rules explains the alarms of a rule for a key, as alerting.Explain and ExplainLive do; nil for a rule that it does not know. Nil: there
+	// Rules explains the alarms of a rule for a key, as alerting.Rule.Explain and Live.Explain do; none for a rule that it does not know. Nil: there
 	// are no explanations of rules.
 	Rules func(ctx context.Context, rule, key string) ([]alerting.Explanation, error)
 	// Original is the configuration that the status shows. Empty: Notify, in the form of Alertmanager's file.
@@ -91,7 +91,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("api: %w", err)
 		}
 	}
-	if s.inquiry, err = notify.NewInquiry(cfg.Client, cfg.Topology, notify.InquiryConfig{Notify: cfg.Notify, MaxAge: cfg.MaxAge}); err != nil {
+	if s.inquiry, err = notify.NewInquiry(cfg.Client, cfg.Topology, notify.InquiryConfig{Notify: cfg.Notify, MaxAge: cfg.MaxAge, Now: time.Now}); err != nil {
 		return nil, fmt.Errorf("api: %w", err)
 	}
 	if s.silences, err = openSilences(ctx, cfg); err != nil {
