@@ -3,9 +3,14 @@ package notify
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
 	"maps"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rossby-streams/rossby/alerting"
 )
@@ -27,6 +32,51 @@ type Alert struct {
 
 // ResolvedAt reports whether the alert is resolved at that time.
 func (a *Alert) ResolvedAt(now time.Time) bool { return !a.EndsAt.IsZero() && !a.EndsAt.After(now) }
+
+// Fingerprint is what identifies an alert that is none of our alarms: it is computed of all its labels, as Alertmanager does.
+func Fingerprint(labels map[string]string) string {
+	h := fnv.New64a()
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		h.Write(append(append([]byte(name), 0xff), append([]byte(labels[name]), 0xff)...))
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+// Bounds of an alert that comes from elsewhere: the number of its labels, of its annotations, and the bytes of all of them.
+const (
+	maxAlertTexts = 1000
+	maxAlertBytes = 64 << 10
+)
+
+// Validate returns what is wrong with an alert that comes from elsewhere. The rules are Alertmanager's, and bounds.
+func (a *Alert) Validate() error {
+	size := 0
+	for what, texts := range map[string]map[string]string{"label": a.Labels, "annotation": a.Annotations} {
+		if len(texts) > maxAlertTexts {
+			return fmt.Errorf("the alert has %d %ss: at most %d are taken", len(texts), what, maxAlertTexts)
+		}
+		for name, value := range texts {
+			size += len(name) + len(value)
+			switch {
+			case name == "":
+				return fmt.Errorf("a %s of the alert has no name", what)
+			case !utf8.ValidString(name) || !utf8.ValidString(value):
+				return fmt.Errorf("the %s %q of the alert is not UTF-8", what, name)
+			}
+		}
+	}
+	switch {
+	case len(a.Labels) == 0:
+		return errors.New("the alert has no label: give it one at least")
+	case size > maxAlertBytes:
+		return fmt.Errorf("labels and annotations of the alert have %d bytes: at most %d are taken", size, maxAlertBytes)
+	case a.StartsAt.IsZero():
+		return errors.New("the alert has no startsAt")
+	case !a.EndsAt.IsZero() && a.EndsAt.Before(a.StartsAt):
+		return fmt.Errorf("the alert ends at %s, before it starts at %s", a.EndsAt.Format(time.RFC3339), a.StartsAt.Format(time.RFC3339))
+	}
+	return nil
+}
 
 // Labels that an alert has of its alarm, beside those of the rule and the record.
 const (

@@ -56,6 +56,12 @@ func NewMatcher(name string, op Op, value string) (Matcher, error) {
 	return m, fmt.Errorf("%q does not compare: use =, !=, =~ or !~", op)
 }
 
+// Name is that of the label.
+func (m Matcher) Name() string { return m.name }
+
+// Value is what the label is compared with.
+func (m Matcher) Value() string { return m.value }
+
 // Match reports whether labels fulfil the matcher.
 func (m Matcher) Match(labels map[string]string) bool { return m.matches(labels[m.name]) }
 

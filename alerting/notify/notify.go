@@ -3,6 +3,7 @@ package notify
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -56,17 +57,31 @@ const (
 	everything = "all"
 )
 
+// Alerts returns a topic for alerts that come from elsewhere, such as those that are posted to package api.
+func Alerts(name string, partitions int) stream.Topic[Alert] {
+	return stream.Topic[Alert]{Name: name, Partitions: partitions, Time: func(Alert) time.Time { return time.Unix(0, 0) }}
+}
+
+// Inputs are what a dispatcher takes. Each of them may be left out.
+type Inputs struct {
+	Alarms processor.Upstream[alerting.Alarm]
+	// Alerts are those that come from elsewhere: from a topic made with Alerts. One that fires is over at its EndsAt, unless it comes again.
+	Alerts processor.Stream[Alert]
+	// Silences are changes of silences and acknowledgements: from a topic made with SilenceChanges.
+	Silences processor.Stream[SilenceChange]
+}
+
 // Notify makes of alarms what receivers are told. silences may be a zero Stream. There is one of it in a topology.
 func Notify(alarms processor.Upstream[alerting.Alarm], silences processor.Stream[SilenceChange], cfg Config) processor.Stream[Notification] {
+	return NotifyAll(Inputs{Alarms: alarms, Silences: silences}, cfg)
+}
+
+// NotifyAll is Notify with all that it may take. One of Alarms and Alerts must be there.
+func NotifyAll(inputs Inputs, cfg Config) processor.Stream[Notification] {
+	in := inputs.words()
 	if _, err := New(cfg); err != nil {
-		processor.Mistake(alarms, "Notify: %v", err)
+		processor.Mistake(in, "Notify: %v", err)
 		cfg = Config{Route: Route{Receiver: "none"}, Receivers: []Receiver{{Name: "none"}}}
-	}
-	in := processor.Map(processor.KeyBy(alarms, operator+"-alarms", func(alerting.Alarm) string { return everything }),
-		func(a alerting.Alarm) word { return word{alarm: &a} })
-	if silences != (processor.Stream[SilenceChange]{}) {
-		in = in.Merge(processor.Map(processor.KeyBy(silences, operator+"-silences", func(SilenceChange) string { return everything }),
-			func(s SilenceChange) word { return word{silence: &s} }))
 	}
 	return processor.Process(in, operator, func(c *processor.Context[Notification]) processor.Handler[word] {
 		t := &task{
@@ -82,7 +97,33 @@ func Notify(alarms processor.Upstream[alerting.Alarm], silences processor.Stream
 // word is what the operator takes.
 type word struct {
 	alarm   *alerting.Alarm
+	alert   *Alert
 	silence *SilenceChange
+}
+
+// words are all inputs in one stream, and in one task.
+func (i *Inputs) words() (in processor.Stream[word]) {
+	add := func(s processor.Stream[word]) {
+		if in == (processor.Stream[word]{}) {
+			in = s
+		} else {
+			in = in.Merge(s)
+		}
+	}
+	if i.Alarms != nil {
+		add(gather(i.Alarms, operator+"-alarms", func(a alerting.Alarm) word { return word{alarm: &a} }))
+	}
+	if i.Alerts != (processor.Stream[Alert]{}) {
+		add(gather(i.Alerts, operator+"-alerts", func(a Alert) word { return word{alert: &a} }))
+	}
+	if i.Silences != (processor.Stream[SilenceChange]{}) {
+		add(gather(i.Silences, operator+"-silences", func(s SilenceChange) word { return word{silence: &s} }))
+	}
+	return in
+}
+
+func gather[V any](in processor.Upstream[V], name string, of func(V) word) processor.Stream[word] {
+	return processor.Map(processor.KeyBy(in, name, func(V) string { return everything }), of)
 }
 
 // silenceRow is what is kept of a silence; of one that is over or was removed, its version.
@@ -92,13 +133,17 @@ type silenceRow struct {
 	Acknowledgement *Acknowledgement `json:"acknowledgement,omitzero"`
 }
 
-// enforce gives a dispatcher what the row has.
-func (r *silenceRow) enforce(d *Dispatcher) {
+// enforce makes a dispatcher have what the row has, and nothing else of that ID.
+func (r *silenceRow) enforce(d *Dispatcher, id string) {
 	if r.Silence != nil {
 		d.Silence(*r.Silence)
+	} else {
+		d.Unsilence(id)
 	}
 	if r.Acknowledgement != nil {
 		d.Acknowledge(*r.Acknowledgement)
+	} else {
+		d.Unacknowledge(id)
 	}
 }
 
@@ -129,6 +174,14 @@ func (t *task) record(r processor.Record[word]) error {
 		now := t.c.Now()
 		if s := r.Value.silence; s != nil {
 			return t.silence(d, s, now)
+		}
+		if a := r.Value.alert; a != nil {
+			if err := a.Validate(); err != nil {
+				return fmt.Errorf("the alert is refused: %w", err)
+			}
+			a.Fingerprint = Fingerprint(a.Labels)
+			d.Take(*a, now)
+			return nil
 		}
 		if alert, ok := fromAlarm(r.Value.alarm, d.cfg.KeyLabel, now); ok {
 			d.Take(alert, now)
@@ -177,13 +230,7 @@ func (t *task) silence(d *Dispatcher, s *SilenceChange, now time.Time) error {
 			own.ID, row.Acknowledgement = s.ID, &own
 		}
 	}
-	if row.Silence == nil {
-		d.Unsilence(s.ID)
-	}
-	if row.Acknowledgement == nil {
-		d.Unacknowledge(s.ID)
-	}
-	row.enforce(d)
+	row.enforce(d, s.ID)
 	t.silences.Put(s.ID, row)
 	return nil
 }
@@ -205,9 +252,9 @@ func (t *task) timer(tm processor.Timer) error {
 		if id, ok := strings.CutPrefix(tm.Key, timerSilence); ok {
 			row, _ := t.silences.Get(id)
 			if c := (SilenceChange{Silence: row.Silence, Acknowledgement: row.Acknowledgement}); !c.Removed() && !c.ends().After(now) {
-				t.silences.Put(id, silenceRow{Version: row.Version})
-				d.Unsilence(id)
-				d.Unacknowledge(id)
+				over := silenceRow{Version: row.Version}
+				t.silences.Put(id, over)
+				over.enforce(d, id)
 			}
 		}
 		return nil
@@ -224,18 +271,14 @@ func (t *task) ready() (*Dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	for id, g := range t.groups.All() {
-		g.members = make(map[string]bool)
-		d.groups[id] = &g
+	d.add(stored{
+		alerts: maps.Collect(t.alerts.All()), groups: maps.Collect(t.groups.All()), log: maps.Collect(t.log.All()),
+	})
+	for fingerprint, k := range d.alerts {
+		d.enter(fingerprint, k)
 	}
-	for fingerprint, k := range t.alerts.All() {
-		d.restore(fingerprint, k)
-	}
-	for key, e := range t.log.All() {
-		d.log[key] = &e
-	}
-	for _, row := range t.silences.All() {
-		row.enforce(d)
+	for id, row := range t.silences.All() {
+		row.enforce(d, id)
 	}
 	t.generation = generation
 	return d, nil
@@ -279,11 +322,25 @@ func (t *task) save(d *Dispatcher) error {
 	return nil
 }
 
-// restore takes an alert from a store.
-func (d *Dispatcher) restore(fingerprint string, row known) {
-	k := &known{Alert: row.Alert, In: row.In, Begun: row.Begun, Updated: row.Updated}
-	d.alerts[fingerprint] = k
-	d.link(k)
+// add takes alerts, groups and what was told from stores.
+func (d *Dispatcher) add(s stored) {
+	for id, g := range s.groups {
+		g.members = make(map[string]bool)
+		d.groups[id] = &g
+	}
+	for fingerprint, row := range s.alerts {
+		k := &known{Alert: row.Alert, In: row.In, Begun: row.Begun, Updated: row.Updated}
+		d.alerts[fingerprint] = k
+		d.link(k)
+	}
+	clear(d.log)
+	for key, e := range s.log {
+		d.log[key] = &e
+	}
+}
+
+// enter makes an alert a member of the groups that it is in.
+func (d *Dispatcher) enter(fingerprint string, k *known) {
 	for id := range k.In {
 		if g, ok := d.groups[id]; ok {
 			g.members[fingerprint] = true

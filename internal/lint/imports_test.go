@@ -35,7 +35,7 @@ const (
 )
 
 // public are the packages that users import.
-var public = []string{"stream", "stream/streamtest", "processor", "processor/processortest", "processor/processortest/scenario", "processor/prom", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/notify/receivers", "alerting/notify/silencebucket", "alerting/notify/notifyfile", "alerting/cases", "alerting/alertingtest", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
+var public = []string{"stream", "stream/streamtest", "processor", "processor/processortest", "processor/processortest/scenario", "processor/prom", "join", "alerting", "alerting/rulesfile", "alerting/rulebucket", "alerting/notify", "alerting/notify/receivers", "alerting/notify/silencebucket", "alerting/notify/api", "alerting/notify/notifyfile", "alerting/cases", "alerting/alertingtest", "schemas", "schemas/registry", "embedded", "embedded/embeddedtest"}
 
 // importTable says who may import whom: arrows point down. The first area that holds a folder counts.
 var importTable = []area{
@@ -45,6 +45,7 @@ var importTable = []area{
 	{root: "alerting/rulebucket", ours: []string{"alerting", "alerting/internal/bucket", "stream"}, oursInTests: []string{"processor"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/internal/bucket", ours: []string{"alerting", "stream"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/notify/silencebucket", ours: []string{"alerting/notify", "alerting/internal/bucket", "stream"}, oursInTests: []string{"alerting", "processor"}, theirs: []string{natsGo, zap, json}},
+	{root: "alerting/notify/api", ours: []string{"alerting", "alerting/notify", "alerting/notify/silencebucket", "processor", "stream"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/notify/receivers", ours: []string{"alerting/notify", "processor"}, oursInTests: []string{"alerting", "alerting/notify/notifyfile", "stream"}, theirs: []string{natsGo, goMail}},
 	{root: "alerting/notify/notifyfile", ours: []string{"alerting/notify", "alerting/internal/document"}, theirs: []string{timeInterval}},
 	{root: "alerting/notify", ours: []string{"alerting", "processor", "stream"}, oursInTests: []string{"processor/processortest"}, theirs: []string{timeInterval}},

@@ -87,10 +87,10 @@ func (f *Feed) open(ctx context.Context, nc *nats.Conn) error {
 	if err != nil {
 		return err
 	}
-	if f.bucket, err = f.openBucket(ctx, js, f.cfg.Bucket, "What is edited here is in force at once: see the statuses."); err != nil {
+	if f.bucket, err = OpenBucket(ctx, js, f.cfg.Bucket, f.cfg.Replicas); err != nil {
 		return err
 	}
-	if f.status, err = f.openBucket(ctx, js, f.cfg.Bucket+"-status", "What has become of the texts in "+f.cfg.Bucket+"."); err != nil {
+	if f.status, err = openBucket(ctx, js, f.cfg.Replicas, f.cfg.Bucket+"-status", "What has become of the texts in "+f.cfg.Bucket+"."); err != nil {
 		return err
 	}
 	held, err := js.Stream(ctx, "KV_"+f.cfg.Bucket)
@@ -104,13 +104,17 @@ func (f *Feed) open(ctx context.Context, nc *nats.Conn) error {
 	return f.initial(ctx, held)
 }
 
-// openBucket opens a bucket as it is, or makes it.
-func (f *Feed) openBucket(ctx context.Context, js jetstream.JetStream, name, description string) (jetstream.KeyValue, error) {
+// OpenBucket opens the bucket that is edited as it is, or makes it.
+func OpenBucket(ctx context.Context, js jetstream.JetStream, name string, replicas int) (jetstream.KeyValue, error) {
+	return openBucket(ctx, js, replicas, name, "What is edited here is in force at once: see the statuses.")
+}
+
+func openBucket(ctx context.Context, js jetstream.JetStream, replicas int, name, description string) (jetstream.KeyValue, error) {
 	kv, err := js.KeyValue(ctx, name)
 	if !errors.Is(err, jetstream.ErrBucketNotFound) {
 		return kv, err
 	}
-	kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, Description: description, History: 10, Replicas: f.cfg.Replicas})
+	kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, Description: description, History: 10, Replicas: replicas})
 	if errors.Is(err, jetstream.ErrBucketExists) { // another instance was faster
 		return js.KeyValue(ctx, name)
 	}

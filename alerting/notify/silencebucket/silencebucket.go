@@ -13,6 +13,7 @@
 package silencebucket
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/rossby-streams/rossby/alerting/internal/bucket"
@@ -51,12 +53,15 @@ type Feed = bucket.Feed
 // Status is what has become of a silence, as the status bucket has it in JSON.
 type Status = bucket.Status
 
+// Bucket opens the bucket that cfg names, to edit it, and makes it if there is none.
+func Bucket(ctx context.Context, js jetstream.JetStream, cfg Config) (jetstream.KeyValue, error) {
+	return bucket.OpenBucket(ctx, js, cmp.Or(cfg.Bucket, DefaultBucket), cfg.Replicas)
+}
+
 // Open makes what is missing and publishes what has changed since the last time: when it returns, all that was in the bucket is in the
 // topic or refused. Run goes on from there.
 func Open(ctx context.Context, nc *nats.Conn, client *stream.Client, cfg Config) (*Feed, error) {
-	if cfg.Bucket == "" {
-		cfg.Bucket = DefaultBucket
-	}
+	cfg.Bucket = cmp.Or(cfg.Bucket, DefaultBucket)
 	feed, err := bucket.Open(ctx, nc, client, bucket.Config{
 		Bucket: cfg.Bucket, Replicas: cfg.Replicas, What: "silence", Topic: cfg.Topic.Spec(), Encode: encode, Decode: decode, Logger: cfg.Logger,
 	})
@@ -67,31 +72,37 @@ func Open(ctx context.Context, nc *nats.Conn, client *stream.Client, cfg Config)
 }
 
 func encode(c bucket.Change, text []byte) ([]byte, error) {
-	change := notify.SilenceChange{ID: c.Name, Version: c.Version}
-	if c.Removed {
-		return json.Marshal(change)
-	}
-	if strings.HasPrefix(c.Name, AcknowledgementPrefix) {
-		change.Acknowledgement = &notify.Acknowledgement{}
-		if err := read(text, "acknowledgement", change.Acknowledgement); err != nil {
+	change := notify.SilenceChange{ID: c.Name}
+	if !c.Removed {
+		var err error
+		if change, err = Parse(c.Name, text); err != nil {
 			return nil, err
 		}
+	}
+	change.Version = c.Version
+	return json.Marshal(change)
+}
+
+// Parse reads what is kept under a key: a silence, or an acknowledgement. The Version is not set.
+func Parse(key string, text []byte) (change notify.SilenceChange, err error) {
+	change.ID = key
+	if strings.HasPrefix(key, AcknowledgementPrefix) {
+		change.Acknowledgement = &notify.Acknowledgement{}
+		err = read(text, "acknowledgement", change.Acknowledgement)
 	} else {
 		change.Silence = &notify.Silence{}
-		if err := read(text, "silence", change.Silence); err != nil {
-			return nil, err
-		}
-		if change.Silence.CreatedBy == "" || change.Silence.Comment == "" {
-			return nil, errors.New("the silence needs createdBy and comment: say who and why")
-		}
+		err = read(text, "silence", change.Silence)
 	}
-	if err := own(&change); err != nil {
-		return nil, err
+	if err != nil {
+		return notify.SilenceChange{}, err
 	}
-	if err := change.Validate(); err != nil {
-		return nil, err
+	if s := change.Silence; s != nil && (s.CreatedBy == "" || s.Comment == "") {
+		return notify.SilenceChange{}, errors.New("the silence needs createdBy and comment: say who and why")
 	}
-	return json.Marshal(change)
+	if err = own(&change); err == nil {
+		err = change.Validate()
+	}
+	return change, err
 }
 
 func read(text []byte, what string, to any) error {
