@@ -23,6 +23,8 @@ type Config struct {
 	Receivers []Receiver
 	// Inhibit are the rules of inhibition.
 	Inhibit []InhibitRule
+	// TimeIntervals are those that routes name. A moment is in one that is in any of its ranges.
+	TimeIntervals map[string][]TimeInterval
 	// KeyLabel is the label that has the key of an alarm. Empty: LabelKey.
 	KeyLabel string
 }
@@ -127,6 +129,9 @@ func New(cfg Config) (*Dispatcher, error) {
 		names[r.Name] = true
 	}
 	root, err := tree(cfg.Route, names)
+	if err == nil {
+		err = checkIntervals(cfg.TimeIntervals, root)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("notify: %w", err)
 	}

@@ -1,4 +1,4 @@
-// Package notify brings alarms to people: routes, groups, silences, inhibition and repetition, with the meaning that Prometheus'
+// Package notify brings alarms to people: routes, groups, silences, inhibition, time intervals and repetition, with the meaning that Prometheus'
 // Alertmanager gives them.
 //
 //	critical, err := notify.Parse(`severity="critical"`)
@@ -17,6 +17,7 @@
 //   - route: a node of a tree; an alert belongs to the deepest routes that match its labels.
 //   - group: the alerts of one route with the same values of the labels in group_by; it is told of as one.
 //   - flush: the moment when a group is looked at: group_wait after its first alert, then every group_interval.
+//   - time interval: a set of moments by the calendar; a route is silent during some, or outside of them.
 //   - notification: what a receiver is told of a group at a flush.
 //
 // # Guarantees
@@ -31,5 +32,5 @@
 //
 //   - All alerts are in one task, since any may inhibit any other.
 //   - Flushes go by the clock of the instance, not by event time: they are about people. A replay tells what is so at its end.
-//   - Time intervals (mute_time_intervals) are not there yet.
+//   - What is resolved while a time interval or a silence mutes it is told of to nobody, as Alertmanager has it.
 package notify

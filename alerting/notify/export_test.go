@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -32,4 +33,13 @@ func (d *Dispatcher) Alerts() int { return len(d.alerts) + len(d.groups) }
 // Reason is why a receiver is told.
 func (e *Entry) Reason(firing, resolved []string, due Due) Reason {
 	return e.reason(firing, resolved, due)
+}
+
+// Groups are the fingerprints of the alerts of each group.
+func (d *Dispatcher) Groups() map[string][]string {
+	all := make(map[string][]string)
+	for id, g := range d.groups {
+		all[id] = slices.Collect(maps.Keys(g.members))
+	}
+	return all
 }

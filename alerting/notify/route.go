@@ -33,6 +33,10 @@ type Route struct {
 	// GroupWait is how long a new group waits for more alerts, GroupInterval the time between looks at it afterwards, RepeatInterval
 	// when it is told of again if nothing has changed; it is looked at every GroupInterval only. Zero: as the parent.
 	GroupWait, GroupInterval, RepeatInterval time.Duration
+	// MuteTimeIntervals and ActiveTimeIntervals are names in Config.TimeIntervals: the route tells nobody while it is in one of the
+	// former, or in none of the latter if there are any. Alerts stay in their groups, and those that still fire are told of at the
+	// first flush afterwards. The root has none, and routes do not inherit them.
+	MuteTimeIntervals, ActiveTimeIntervals []string
 	// Routes are tried in order; the first that matches takes the alert.
 	Routes []Route
 }
