@@ -25,6 +25,9 @@ type Config struct {
 	Inhibit []InhibitRule
 	// TimeIntervals are those that routes name. A moment is in one that is in any of its ranges.
 	TimeIntervals map[string][]TimeInterval
+	// TellSilenceEnds makes an alert SilenceEnded of a silence that has expired or ended unused, not of one that was removed. It has the labels
+	// that the silence asks for with =, the label silence with its ID, and severity="info"; it goes the way of other alerts and fires for an hour.
+	TellSilenceEnds bool
 	// KeyLabel is the label that has the key of an alarm. Empty: LabelKey.
 	KeyLabel string
 }
@@ -72,7 +75,8 @@ type Dispatcher struct {
 	groups   map[string]*Group
 	log      map[string]*Entry
 	silences map[string]Silence
-	edits    []string // the IDs of silences in the order of their changes: an alert has judged some of them, and not the rest
+	edits    []string             // the IDs of silences in the order of their changes: an alert has judged some of them, and not the rest
+	used     map[string]time.Time // of silences that end unused, by ID: when they were last known to be in use
 	sources  []map[string]map[string]bool
 	changed  changed
 }
@@ -109,11 +113,11 @@ type Entry struct {
 
 // changed are the keys of what differs from what was stored.
 type changed struct {
-	alerts, groups, log map[string]bool
+	alerts, groups, log, used map[string]bool
 }
 
 func newChanged() changed {
-	return changed{make(map[string]bool), make(map[string]bool), make(map[string]bool)}
+	return changed{make(map[string]bool), make(map[string]bool), make(map[string]bool), make(map[string]bool)}
 }
 
 // New makes a dispatcher with nothing in it.
@@ -137,7 +141,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{
 		cfg: cfg, root: root, nodes: make(map[string]*node), alerts: make(map[string]*known), groups: make(map[string]*Group), log: make(map[string]*Entry),
-		silences: make(map[string]Silence), changed: newChanged(),
+		silences: make(map[string]Silence), used: make(map[string]time.Time), changed: newChanged(),
 	}
 	root.walk(func(n *node) { d.nodes[n.id] = n })
 	for i, r := range cfg.Inhibit {
@@ -153,12 +157,13 @@ func New(cfg Config) (*Dispatcher, error) {
 func (d *Dispatcher) Take(a Alert, now time.Time) {
 	k, ok := d.alerts[a.Fingerprint]
 	switch {
-	case !ok && !a.EndsAt.IsZero():
+	case !ok && a.ResolvedAt(now):
 		return // nobody has heard of it
 	case !ok:
 		k = &known{In: make(map[string]time.Time)}
 	default:
 		d.unlink(k)
+		d.noteUse(&k.Alert, now)
 		a = k.Alert.merge(a)
 	}
 	k = &known{Alert: a, In: maps.Clone(k.In)}

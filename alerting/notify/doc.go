@@ -1,5 +1,5 @@
-// Package notify brings alarms to people: routes, groups, silences, inhibition, time intervals and repetition, with the meaning that Prometheus'
-// Alertmanager gives them.
+// Package notify brings alarms to people: routes, groups, silences, inhibition, time intervals and repetition, with the meaning that
+// Prometheus' Alertmanager gives them.
 //
 //	critical, err := notify.Parse(`severity="critical"`)
 //	...
@@ -26,11 +26,14 @@
 //     alert, and no notification is made twice because of it. (Alertmanager keeps its groups in memory.)
 //   - What is made is handed to each receiver at least once, in order, with an idempotency key that is the same when it comes again.
 //   - A receiver that does not answer holds up nobody else.
+//   - A silence that has expired, or ended because no alert that fires has matched it for a time of its own, is told of once if
+//     Config.TellSilenceEnds asks for it, also after a crash.
 //   - An inhibiting alert and the one it inhibits are judged at one moment, whatever the order in which they came.
 //
 // # Caveats
 //
 //   - All alerts are in one task, since any may inhibit any other.
 //   - Flushes go by the clock of the instance, not by event time: they are about people. A replay tells what is so at its end.
+//   - A bucket of silences keeps one that has ended unused, and its status, as they are.
 //   - What is resolved while a time interval or a silence mutes it is told of to nobody, as Alertmanager has it.
 package notify

@@ -63,6 +63,9 @@ type word struct {
 type silenceRow struct {
 	Version alerting.Version `json:"version"`
 	Silence *Silence         `json:"silence,omitzero"`
+	// Used is when one that ends unused was last known to be in use, Next when it is to be looked at.
+	Used time.Time `json:"used,omitzero"`
+	Next time.Time `json:"next,omitzero"`
 }
 
 // task is a dispatcher whose memory is the state of a task.
@@ -131,15 +134,13 @@ func (t *task) silence(d *Dispatcher, s *SilenceChange, now time.Time) error {
 	if s.Silence == nil || !s.Silence.EndsAt.After(now) {
 		row.Silence = nil
 		d.Unsilence(s.ID)
+		delete(d.used, s.ID)
 	} else {
 		own := *s.Silence
 		own.ID = s.ID
 		row.Silence = &own
-		d.Silence(own)
-		if own.EndsAt.Before(now.Add(longest)) {
-			if err := t.c.ScheduleWall(timerSilence+s.ID, own.EndsAt); err != nil {
-				return err
-			}
+		if err := t.begin(d, &row, now); err != nil {
+			return err
 		}
 	}
 	t.silences.Put(s.ID, row)
@@ -161,11 +162,7 @@ func (t *task) timer(tm processor.Timer) error {
 			d.expire(key, now)
 		}
 		if id, ok := strings.CutPrefix(tm.Key, timerSilence); ok {
-			if row, _ := t.silences.Get(id); row.Silence != nil && !row.Silence.EndsAt.After(now) {
-				row.Silence = nil
-				t.silences.Put(id, row)
-				d.Unsilence(id)
-			}
+			return t.look(d, id, now)
 		}
 		return nil
 	})
@@ -191,9 +188,13 @@ func (t *task) ready() (*Dispatcher, error) {
 	for key, e := range t.log.All() {
 		d.log[key] = &e
 	}
-	for _, row := range t.silences.All() {
-		if row.Silence != nil {
-			d.Silence(*row.Silence)
+	for id, row := range t.silences.All() {
+		if row.Silence == nil {
+			continue
+		}
+		d.Silence(*row.Silence)
+		if row.Silence.UnusedFor > 0 {
+			d.used[id] = row.Used
 		}
 	}
 	t.generation = generation
@@ -224,6 +225,7 @@ func (t *task) save(d *Dispatcher) error {
 			return err
 		}
 	}
+	t.saveUse(d, changed.used)
 	for key := range changed.log {
 		e, ok := d.log[key]
 		if !ok {

@@ -23,7 +23,7 @@
 // Routes have receiver, matchers, match, match_re, continue, group_by, group_wait, group_interval, repeat_interval, mute_time_intervals,
 // active_time_intervals and routes; rules of inhibition source_matchers, target_matchers, their older forms source_match, source_match_re,
 // target_match, target_match_re, and equal; time intervals times, weekdays, days_of_month, months, years and location, which is UTC if it is
-// left out. The older list mute_time_intervals beside route is read as time_intervals is. send_resolved
+// left out. tell_silence_ends: true makes alerts of silences that end. The older list mute_time_intervals beside route is read as time_intervals is. send_resolved
 // is true if it is left out. How receivers are reached is the program's, so what Alertmanager says of that in a receiver is refused, as
 // is everything else that is not known. An error is one line: line, column, field, what is wrong and what to do.
 package notifyfile
@@ -75,7 +75,8 @@ func parse(data []byte) (cfg notify.Config, err error) {
 	if err != nil {
 		return cfg, err
 	}
-	fields, err := root.Fields("route", "receivers", "inhibit_rules", "time_intervals", "mute_time_intervals", "key_label")
+	fields, err := root.Fields("route", "receivers", "inhibit_rules", "time_intervals", "mute_time_intervals", "key_label",
+		"tell_silence_ends")
 	if err != nil {
 		return cfg, err
 	}
@@ -96,6 +97,10 @@ func parse(data []byte) (cfg notify.Config, err error) {
 		{"mute_time_intervals", func(n *document.Node) error { return readIntervals(n, &cfg) }},
 		{"key_label", func(n *document.Node) (err error) {
 			cfg.KeyLabel, err = n.AsString()
+			return err
+		}},
+		{"tell_silence_ends", func(n *document.Node) (err error) {
+			cfg.TellSilenceEnds, err = boolean(n, false)
 			return err
 		}},
 	} {

@@ -46,6 +46,7 @@ time_intervals:
 mute_time_intervals:
   - {name: holidays, time_intervals: [{days_of_month: ['25:26'], months: [december]}]}
 key_label: host
+tell_silence_ends: true
 `
 
 func TestAFile(t *testing.T) {
@@ -53,6 +54,7 @@ func TestAFile(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []notify.Receiver{{Name: "ops", SendResolved: true}, {Name: "pager"}}, cfg.Receivers)
 	require.Equal(t, "host", cfg.KeyLabel)
+	require.True(t, cfg.TellSilenceEnds)
 	require.Equal(t, 10*time.Second, cfg.Route.GroupWait)
 	require.Equal(t, []string{"alertname", "key"}, cfg.Route.GroupBy)
 	pager := cfg.Route.Routes[0]
