@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"time"
@@ -43,3 +44,6 @@ func (d *Dispatcher) Groups() map[string][]string {
 	}
 	return all
 }
+
+// Turns returns a function that waits for its turn.
+func (r Rate) Turns() func(context.Context) error { return r.turns().wait }

@@ -27,7 +27,7 @@ type PagerDuty struct {
 const (
 	pagerDutyURL      = "https://events.pagerduty.com/v2/enqueue"
 	maxSummary        = 1024
-	maxCustomDetails  = 100_000
+	maxCustomDetails  = 80_000  // what JSON escapes takes up to six times as much
 	pagerDutySeverity = "error" // of alerts that do not say
 )
 
