@@ -108,7 +108,7 @@ func TestAnAcknowledgementSurvives(t *testing.T) {
 	for name, crash := range map[string]func(*processortest.Driver){"straight": func(*processortest.Driver) {}, "crashes": (*processortest.Driver).Crash} {
 		t.Run(name, func(t *testing.T) {
 			ops, pager := &inbox{}, &inbox{}
-			d := processortest.New(t, topology(t, ops, pager))
+			d := processortest.New(t, topology(t, ops, pager, false))
 			d.SetClock(at(0))
 			alarm(d, "Slow", "a", "warning", alerting.Firing)
 			d.AdvanceClock(time.Minute)

@@ -26,6 +26,8 @@ type Target struct {
 	Topic string
 	// Send tells it. Package receivers has functions for that. Required.
 	Send func(context.Context, processor.Delivery[Notification]) error
+	// Rate bounds how often Send is called. The zero Rate: as often as there is something to tell.
+	Rate Rate
 	// Refused, if set, is given notifications for which Send has returned an ErrRefused; with nil they count as delivered. Nil: an ErrRefused
 	// is an error like others.
 	Refused func(context.Context, processor.Delivery[Notification], error) error
@@ -38,6 +40,10 @@ func Deliver(b *processor.Builder, told processor.Stream[Notification], target T
 		processor.Mistake(told, "Deliver: the target %s has no Send", target.Receiver)
 		return processor.Sink{}
 	}
+	if err := target.Rate.validate(); err != nil {
+		processor.Mistake(told, "Deliver: the target %s: %v", target.Receiver, err)
+		return processor.Sink{}
+	}
 	if target.Topic == "" {
 		target.Topic = "notify-" + target.Receiver
 		if target.Integration > 0 {
@@ -46,13 +52,14 @@ func Deliver(b *processor.Builder, told processor.Stream[Notification], target T
 	}
 	topic := stream.Topic[Notification]{Name: target.Topic, Time: func(n Notification) time.Time { return n.At }}
 	told.Filter(func(n Notification) bool { return n.Receiver == target.Receiver && n.Integration == target.Integration }).To(topic)
-	c := &courier{target: target}
+	c := &courier{target: target, turns: target.Rate.turns()}
 	return processor.From(b, topic).Deliver("tell-"+strings.TrimPrefix(target.Topic, "notify-"), c.deliver)
 }
 
 // courier hands over one after the other. The topic has one partition, so there is one task; while it moves there may be two of them.
 type courier struct {
 	target Target
+	turns  *turns // nil: no limit
 
 	mu   sync.Mutex
 	done map[string]bool // tokens of the batch in hand: not all of it again when one fails
@@ -63,7 +70,10 @@ func (c *courier) deliver(ctx context.Context, batch []processor.Delivery[Notifi
 		if c.isDone(d.Token) {
 			continue
 		}
-		err := c.target.Send(ctx, d)
+		err := c.turns.wait(ctx)
+		if err == nil {
+			err = c.target.Send(ctx, d)
+		}
 		if errors.Is(err, ErrRefused) && c.target.Refused != nil {
 			err = c.target.Refused(ctx, d, err)
 		}

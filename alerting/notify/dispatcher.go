@@ -23,8 +23,11 @@ type Config struct {
 	Receivers []Receiver
 	// Inhibit are the rules of inhibition.
 	Inhibit []InhibitRule
-	// TimeIntervals are those that routes name.
-	TimeIntervals TimeIntervals
+	// TimeIntervals are those that routes name. A moment is in one that is in any of its ranges.
+	TimeIntervals map[string][]TimeInterval
+	// TellSilenceEnds makes an alert SilenceEnded of a silence that has expired or ended unused, not of one that was removed. It has the labels
+	// that the silence asks for with =, the label silence with its ID, and severity="info"; it goes the way of other alerts and fires for an hour.
+	TellSilenceEnds bool
 	// KeyLabel is the label that has the key of an alarm. Empty: LabelKey.
 	KeyLabel string
 }
@@ -73,7 +76,8 @@ type Dispatcher struct {
 	log      map[string]*Entry
 	silences map[string]Silence
 	acks     acknowledgements
-	edits    []string // the IDs of silences in the order of their changes: an alert has judged some of them, and not the rest
+	edits    []string             // the IDs of silences in the order of their changes: an alert has judged some of them, and not the rest
+	used     map[string]time.Time // of silences that end unused, by ID: when they were last known to be in use
 	sources  []map[string]map[string]bool
 	changed  changed
 }
@@ -113,11 +117,11 @@ type Entry struct {
 
 // changed are the keys of what differs from what was stored.
 type changed struct {
-	alerts, groups, log map[string]bool
+	alerts, groups, log, used map[string]bool
 }
 
 func newChanged() changed {
-	return changed{make(map[string]bool), make(map[string]bool), make(map[string]bool)}
+	return changed{make(map[string]bool), make(map[string]bool), make(map[string]bool), make(map[string]bool)}
 }
 
 // New makes a dispatcher with nothing in it.
@@ -134,14 +138,14 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	root, err := tree(cfg.Route, names)
 	if err == nil {
-		err = cfg.TimeIntervals.check(root)
+		err = checkIntervals(cfg.TimeIntervals, root)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("notify: %w", err)
 	}
 	d := &Dispatcher{
 		cfg: cfg, root: root, nodes: make(map[string]*node), alerts: make(map[string]*known), groups: make(map[string]*Group), log: make(map[string]*Entry),
-		silences: make(map[string]Silence), acks: newAcknowledgements(), changed: newChanged(),
+		silences: make(map[string]Silence), acks: newAcknowledgements(), used: make(map[string]time.Time), changed: newChanged(),
 	}
 	root.walk(func(n *node) { d.nodes[n.id] = n })
 	for i, r := range cfg.Inhibit {
@@ -163,6 +167,7 @@ func (d *Dispatcher) Take(a Alert, now time.Time) {
 		k = &known{In: make(map[string]time.Time), Begun: now}
 	default:
 		d.unlink(k)
+		d.noteUse(&k.Alert, now)
 		again := *k
 		if k.Alert.overBefore(&a) {
 			again.Begun = now

@@ -1,5 +1,5 @@
-// Package notify brings alarms to people: routes, groups, silences, inhibition and repetition, with the meaning that Prometheus'
-// Alertmanager gives them.
+// Package notify brings alarms to people: routes, groups, silences, inhibition, time intervals and repetition, with the meaning that
+// Prometheus' Alertmanager gives them.
 //
 //	critical, err := notify.Parse(`severity="critical"`)
 //	...
@@ -18,6 +18,7 @@
 //   - group: the alerts of one route with the same values of the labels in group_by; it is told of as one.
 //   - flush: the moment when a group is looked at: group_wait after its first alert, then every group_interval.
 //   - silence: mutes alerts for a time; acknowledgement: somebody takes care of alerts, and nobody is reminded of them for a time.
+//   - time interval: a set of moments by the calendar; a route is silent during some, or outside of them.
 //   - notification: what a receiver is told of a group at a flush.
 //
 // # Guarantees
@@ -27,11 +28,14 @@
 //   - What is made is handed to each receiver at least once, in order, with an idempotency key that is the same when it comes again.
 //   - Why an alert is told of or not, and what mutes it, can be asked: Dispatcher.Explain.
 //   - A receiver that does not answer holds up nobody else.
+//   - A silence that has expired, or ended because no alert that fires has matched it for a time of its own, is told of once if
+//     Config.TellSilenceEnds asks for it, also after a crash.
 //   - An inhibiting alert and the one it inhibits are judged at one moment, whatever the order in which they came.
 //
 // # Caveats
 //
 //   - All alerts are in one task, since any may inhibit any other.
 //   - Flushes go by the clock of the instance, not by event time: they are about people. A replay tells what is so at its end.
-//   - While a route is quiet (Route.MuteTimeIntervals), what ends is not told of, as in Alertmanager: the group is looked at all the same.
+//   - A bucket of silences keeps one that has ended unused, and its status, as they are.
+//   - What is resolved while a time interval or a silence mutes it is told of to nobody, as Alertmanager has it.
 package notify

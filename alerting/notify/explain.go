@@ -32,7 +32,9 @@ type RouteExplained struct {
 	// Next is when the group is looked at next; zero: there is no group yet. Others is how many other alerts it has.
 	Next   time.Time
 	Others int
-	Told   []Told
+	// MutedBy are the names of the time intervals that keep the route quiet now.
+	MutedBy []string
+	Told    []Told
 }
 
 // Explain says what becomes of an alert.
@@ -73,7 +75,7 @@ func (d *Dispatcher) explain(k *known, now time.Time, isKnown bool) Explanation 
 	for _, n := range d.root.match(k.Alert.Labels) {
 		labels := n.groupLabels(k.Alert.Labels)
 		id := n.id + ":" + labelsText(labels)
-		r := RouteExplained{Route: n.key, Receiver: n.Receiver, Group: n.key + ":" + labelsText(labels), GroupLabels: labels}
+		r := RouteExplained{Route: n.key, Receiver: n.Receiver, Group: n.key + ":" + labelsText(labels), GroupLabels: labels, MutedBy: d.mutedBy(n, now)}
 		if g, ok := d.groups[id]; ok {
 			r.Next, r.Others = g.Next, len(g.members)
 			if g.members[k.Alert.Fingerprint] {
@@ -128,6 +130,9 @@ func (r *RouteExplained) write(b *strings.Builder) {
 		b.WriteString(": not there yet\n")
 	} else {
 		fmt.Fprintf(b, ", %d others: looked at next at %s\n", r.Others, stamp(r.Next))
+	}
+	if len(r.MutedBy) > 0 {
+		fmt.Fprintf(b, "    quiet now: %s\n", strings.Join(r.MutedBy, ", "))
 	}
 	for _, t := range r.Told {
 		fmt.Fprintf(b, "    %s/%d ", t.Receiver, t.Integration)

@@ -1,6 +1,8 @@
 package notify
 
 import (
+	"context"
+	"maps"
 	"slices"
 	"time"
 )
@@ -33,3 +35,15 @@ func (d *Dispatcher) Alerts() int { return len(d.alerts) + len(d.groups) }
 func (e *Entry) Reason(firing, resolved []string, due Due) Reason {
 	return e.reason(firing, resolved, due)
 }
+
+// Groups are the fingerprints of the alerts of each group.
+func (d *Dispatcher) Groups() map[string][]string {
+	all := make(map[string][]string)
+	for id, g := range d.groups {
+		all[id] = slices.Collect(maps.Keys(g.members))
+	}
+	return all
+}
+
+// Turns returns a function that waits for its turn.
+func (r Rate) Turns() func(context.Context) error { return r.turns().wait }

@@ -17,15 +17,9 @@ func (d *Dispatcher) Flush(id string, now time.Time) []Notification {
 		return nil
 	}
 	all := d.members(id, g, now)
-	var heard []Alert
-	for _, a := range all {
-		k := d.alerts[a.Fingerprint]
-		if len(d.silencedBy(k, now)) == 0 && d.inhibitedBy(k, now) == "" {
-			heard = append(heard, a)
-		}
-	}
+	heard := d.heard(id, all, now)
 	var told []Notification
-	if len(heard) > 0 && len(d.cfg.TimeIntervals.quiet(&n.Route, now)) == 0 {
+	if len(heard) > 0 {
 		told = d.tell(id, g, n, heard, now)
 	}
 	over := make(map[string]bool)
@@ -37,6 +31,21 @@ func (d *Dispatcher) Flush(id string, now time.Time) []Notification {
 	d.drop(id, next, func(fingerprint string) bool { return over[fingerprint] })
 	d.changed.groups[id] = true
 	return told
+}
+
+// heard are the alerts of a group that nothing mutes.
+func (d *Dispatcher) heard(id string, all []Alert, now time.Time) []Alert {
+	if d.MutedByIntervals(id, now) != nil {
+		return nil
+	}
+	var heard []Alert
+	for _, a := range all {
+		k := d.alerts[a.Fingerprint]
+		if len(d.silencedBy(k, now)) == 0 && d.inhibitedBy(k, now) == "" {
+			heard = append(heard, a)
+		}
+	}
+	return heard
 }
 
 // members are the alerts of a group as they are at that time, in order: one that has left is resolved.

@@ -131,6 +131,9 @@ type silenceRow struct {
 	Version         alerting.Version `json:"version"`
 	Silence         *Silence         `json:"silence,omitzero"`
 	Acknowledgement *Acknowledgement `json:"acknowledgement,omitzero"`
+	// Used is when a silence that ends unused was last known to be in use, Next when the row is to be looked at.
+	Used time.Time `json:"used,omitzero"`
+	Next time.Time `json:"next,omitzero"`
 }
 
 // enforce makes a dispatcher have what the row has, and nothing else of that ID.
@@ -217,11 +220,6 @@ func (t *task) silence(d *Dispatcher, s *SilenceChange, now time.Time) error {
 	}
 	row = silenceRow{Version: s.Version}
 	if !s.Removed() && s.ends().After(now) {
-		if s.ends().Before(now.Add(longest)) {
-			if err := t.c.ScheduleWall(timerSilence+s.ID, s.ends()); err != nil {
-				return err
-			}
-		}
 		if s.Silence != nil {
 			own := *s.Silence
 			own.ID, row.Silence = s.ID, &own
@@ -231,6 +229,9 @@ func (t *task) silence(d *Dispatcher, s *SilenceChange, now time.Time) error {
 		}
 	}
 	row.enforce(d, s.ID)
+	if err := t.begin(d, s.ID, &row, now); err != nil {
+		return err
+	}
 	t.silences.Put(s.ID, row)
 	return nil
 }
@@ -250,12 +251,7 @@ func (t *task) timer(tm processor.Timer) error {
 			d.expire(key, now)
 		}
 		if id, ok := strings.CutPrefix(tm.Key, timerSilence); ok {
-			row, _ := t.silences.Get(id)
-			if c := (SilenceChange{Silence: row.Silence, Acknowledgement: row.Acknowledgement}); !c.Removed() && !c.ends().After(now) {
-				over := silenceRow{Version: row.Version}
-				t.silences.Put(id, over)
-				over.enforce(d, id)
-			}
+			return t.look(d, id, now)
 		}
 		return nil
 	})
@@ -279,6 +275,9 @@ func (t *task) ready() (*Dispatcher, error) {
 	}
 	for id, row := range t.silences.All() {
 		row.enforce(d, id)
+		if row.Silence != nil && row.Silence.UnusedFor > 0 {
+			d.used[id] = row.Used
+		}
 	}
 	t.generation = generation
 	return d, nil
@@ -308,6 +307,7 @@ func (t *task) save(d *Dispatcher) error {
 			return err
 		}
 	}
+	t.saveUse(d, changed.used)
 	for key := range changed.log {
 		e, ok := d.log[key]
 		if !ok {

@@ -51,7 +51,7 @@ func (i *inbox) take() []string {
 	return got
 }
 
-func topology(t require.TestingT, ops, pager *inbox) *processor.Topology {
+func topology(t require.TestingT, ops, pager *inbox, tellEnds bool) *processor.Topology {
 	critical, err := notify.Parse(`severity="critical"`)
 	require.NoError(t, err)
 	down, err := notify.Parse(`alertname="Down"`)
@@ -66,6 +66,8 @@ func topology(t require.TestingT, ops, pager *inbox) *processor.Topology {
 		},
 		Receivers: []notify.Receiver{{Name: "ops", SendResolved: true}, {Name: "pager", SendResolved: true}},
 		Inhibit:   []notify.InhibitRule{{Source: down, Target: slow, Equal: []string{"key"}}},
+
+		TellSilenceEnds: tellEnds,
 	})
 	notify.Deliver(b, out, notify.Target{Receiver: "ops", Send: ops.send})
 	notify.Deliver(b, out, notify.Target{Receiver: "pager", Send: pager.send})
@@ -88,7 +90,7 @@ func TestAlarmsBecomeNotifications(t *testing.T) {
 	for name, crash := range map[string]func(*processortest.Driver){"straight": func(*processortest.Driver) {}, "crashes": (*processortest.Driver).Crash} {
 		t.Run(name, func(t *testing.T) {
 			ops, pager := &inbox{}, &inbox{}
-			d := processortest.New(t, topology(t, ops, pager))
+			d := processortest.New(t, topology(t, ops, pager, false))
 			d.SetClock(at(0))
 			step := func(seconds int) {
 				crash(d)
@@ -139,12 +141,12 @@ func TestACrashChangesNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type action struct{ what, key, wait int }
 		actions := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) action {
-			return action{rapid.IntRange(0, 3).Draw(rt, "what"), rapid.IntRange(0, 2).Draw(rt, "key"), rapid.IntRange(0, 12).Draw(rt, "wait")}
+			return action{rapid.IntRange(0, 4).Draw(rt, "what"), rapid.IntRange(0, 2).Draw(rt, "key"), rapid.IntRange(0, 12).Draw(rt, "wait")}
 		}), 1, 12).Draw(rt, "actions")
 		every := rapid.IntRange(2, 7).Draw(rt, "every")
 		run := func(crashes bool) (told []string) {
 			ops, pager := &inbox{}, &inbox{}
-			d := processortest.New(t, topology(t, ops, pager))
+			d := processortest.New(t, topology(t, ops, pager, true))
 			d.SetClock(at(0))
 			steps := 0
 			if crashes {
@@ -153,7 +155,7 @@ func TestACrashChangesNothing(t *testing.T) {
 					return steps%every == 0
 				})
 			}
-			for _, a := range actions {
+			for i, a := range actions {
 				key := fmt.Sprint("k", a.key)
 				switch a.what {
 				case 0:
@@ -164,9 +166,14 @@ func TestACrashChangesNothing(t *testing.T) {
 					alarm(d, "Down", key, "critical", alerting.Firing)
 				case 3:
 					alarm(d, "Down", key, "critical", alerting.Resolved)
+				case 4:
+					silence(d, key, uint64(i+1), &notify.Silence{
+						Matchers: match(t, `alertname="Slow",key="`+key+`"`), StartsAt: at(0), EndsAt: d.Clock().Add(90 * time.Second), UnusedFor: notify.Duration(time.Minute),
+					})
 				}
 				d.AdvanceClock(time.Duration(a.wait) * time.Second)
 			}
+			d.AdvanceClock(time.Minute)
 			d.AdvanceClock(time.Minute)
 			require.NoError(rt, d.Err())
 			require.Empty(rt, d.DeadLetters())

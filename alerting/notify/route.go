@@ -20,7 +20,7 @@ const (
 // GroupByAll as the only element of Route.GroupBy makes every set of labels a group of its own.
 const GroupByAll = "..."
 
-// Route is a node of the routing tree. What is left out is the parent's; Matchers, Continue, the time intervals and Routes are its own.
+// Route is a node of the routing tree. What is left out is the parent's; Matchers, Continue and Routes are its own.
 type Route struct {
 	// Receiver is the name of who is told. The root must have one.
 	Receiver string
@@ -33,9 +33,9 @@ type Route struct {
 	// GroupWait is how long a new group waits for more alerts, GroupInterval the time between looks at it afterwards, RepeatInterval
 	// when it is told of again if nothing has changed; it is looked at every GroupInterval only. Zero: as the parent.
 	GroupWait, GroupInterval, RepeatInterval time.Duration
-	// MuteTimeIntervals are names of times at which nobody is told by this route, ActiveTimeIntervals of those outside of which nobody is;
-	// nil: at all times. What has happened meanwhile is told at the first look at the group afterwards, if it is still so. The root
-	// has none.
+	// MuteTimeIntervals and ActiveTimeIntervals are names in Config.TimeIntervals: the route tells nobody while it is in one of the
+	// former, or in none of the latter if there are any. Alerts stay in their groups, and those that still fire are told of at the
+	// first flush afterwards. The root has none, and routes do not inherit them.
 	MuteTimeIntervals, ActiveTimeIntervals []string
 	// Routes are tried in order; the first that matches takes the alert.
 	Routes []Route

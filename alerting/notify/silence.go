@@ -14,10 +14,15 @@ type Silence struct {
 	// StartsAt and EndsAt bound it: it mutes from the one until before the other.
 	StartsAt time.Time `json:"startsAt"`
 	EndsAt   time.Time `json:"endsAt"`
+	// UnusedFor ends it earlier: once no alert that fires has matched it for so long, from StartsAt on. A minute or more; zero: it does not.
+	UnusedFor Duration `json:"unusedFor,omitzero"`
 	// CreatedBy and Comment say who and why.
 	CreatedBy string `json:"createdBy"`
 	Comment   string `json:"comment"`
 }
+
+// leastUnused bounds how often it is looked whether a silence is in use.
+const leastUnused = time.Minute
 
 // Validate returns what is wrong with the silence.
 func (s *Silence) Validate() error {
@@ -29,6 +34,9 @@ func (s *Silence) Validate() error {
 	}
 	if s.Matchers.Match(nil) {
 		return fmt.Errorf("the silence %s is one of everything: one matcher must not match a label that is missing", s.Matchers)
+	}
+	if s.UnusedFor != 0 && s.UnusedFor < Duration(leastUnused) {
+		return fmt.Errorf("the silence ends after %s without a match: unusedFor must be %s or more, or left out", s.UnusedFor, leastUnused)
 	}
 	if s.StartsAt.IsZero() || !s.EndsAt.After(s.StartsAt) {
 		return fmt.Errorf("the silence ends at %s, which is not after its start %s", s.EndsAt.Format(time.RFC3339), s.StartsAt.Format(time.RFC3339))

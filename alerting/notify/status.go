@@ -10,7 +10,8 @@ import (
 
 // Status is what keeps an alert from being told.
 type Status struct {
-	// SilencedBy are the IDs of silences, InhibitedBy the fingerprint of an alert, MutedBy the names of time intervals of its routes.
+	// SilencedBy are the IDs of silences, InhibitedBy the fingerprint of an alert, MutedBy the names of
+	// time intervals, if all of its routes are quiet.
 	SilencedBy  []string
 	InhibitedBy []string
 	MutedBy     []string
@@ -52,7 +53,7 @@ func (d *Dispatcher) listed(k *known, now time.Time) Listed {
 
 // status is made of what Flush asks.
 func (d *Dispatcher) status(k *known, now time.Time) Status {
-	s := Status{SilencedBy: d.silencedBy(k, now)}
+	s := Status{SilencedBy: d.silencedBy(k, now), MutedBy: d.mutedEverywhere(k, now)}
 	slices.Sort(s.SilencedBy)
 	if by := d.inhibitedBy(k, now); by != "" {
 		s.InhibitedBy = []string{by}

@@ -17,21 +17,20 @@ type area struct {
 }
 
 const (
-	natsGo       = "github.com/nats-io/nats.go"
-	nuid         = "github.com/nats-io/nuid"
-	natsServer   = "github.com/nats-io/nats-server"
-	orbit        = "github.com/synadia-io/orbit.go"
-	zap          = "go.uber.org/zap"
-	json         = "github.com/go-json-experiment/json"
-	jsonSchema   = "github.com/santhosh-tekuri/jsonschema"
-	exprLang     = "github.com/expr-lang/expr"
-	yaml         = "go.yaml.in/yaml/v3"
-	goMail       = "github.com/wneessen/go-mail"
-	timeInterval = "github.com/prometheus/alertmanager/timeinterval"
-	pebble       = "github.com/cockroachdb/pebble/v2"
-	prometheus   = "github.com/prometheus/client_golang"
-	sys          = "golang.org/x/sys"
-	anyModule    = "*"
+	natsGo     = "github.com/nats-io/nats.go"
+	nuid       = "github.com/nats-io/nuid"
+	natsServer = "github.com/nats-io/nats-server"
+	orbit      = "github.com/synadia-io/orbit.go"
+	zap        = "go.uber.org/zap"
+	json       = "github.com/go-json-experiment/json"
+	jsonSchema = "github.com/santhosh-tekuri/jsonschema"
+	exprLang   = "github.com/expr-lang/expr"
+	yaml       = "go.yaml.in/yaml/v3"
+	goMail     = "github.com/wneessen/go-mail"
+	pebble     = "github.com/cockroachdb/pebble/v2"
+	prometheus = "github.com/prometheus/client_golang"
+	sys        = "golang.org/x/sys"
+	anyModule  = "*"
 )
 
 // public are the packages that users import.
@@ -47,8 +46,8 @@ var importTable = []area{
 	{root: "alerting/notify/silencebucket", ours: []string{"alerting/notify", "alerting/internal/bucket", "stream"}, oursInTests: []string{"alerting", "processor"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/notify/api", ours: []string{"alerting", "alerting/notify", "alerting/notify/silencebucket", "processor", "stream"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/notify/receivers", ours: []string{"alerting/notify", "processor"}, oursInTests: []string{"alerting", "alerting/notify/notifyfile", "stream"}, theirs: []string{natsGo, goMail}},
-	{root: "alerting/notify/notifyfile", ours: []string{"alerting/notify", "alerting/internal/document"}, theirs: []string{timeInterval}},
-	{root: "alerting/notify", ours: []string{"alerting", "processor", "stream"}, oursInTests: []string{"processor/processortest"}, theirs: []string{timeInterval}},
+	{root: "alerting/notify/notifyfile", ours: []string{"alerting/notify", "alerting/internal/document"}},
+	{root: "alerting/notify", ours: []string{"alerting", "processor", "stream"}, oursInTests: []string{"processor/processortest"}},
 	{root: "alerting/cases", ours: []string{"alerting", "alerting/internal/document"}},
 	{root: "alerting/internal/document", theirs: []string{json, yaml}},
 	{root: "alerting", ours: []string{"processor", "stream"}, oursInTests: []string{"join", "processor/processortest"}, theirs: []string{json}},

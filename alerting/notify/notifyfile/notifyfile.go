@@ -7,20 +7,24 @@
 //	    - receiver: pager
 //	      matchers: ['severity="critical"']
 //	      repeat_interval: 1h
+//	    - receiver: chat
+//	      active_time_intervals: [office]
 //	receivers:
 //	  - name: ops
 //	  - {name: pager, send_resolved: true}
+//	  - name: chat
 //	inhibit_rules:
 //	  - {source_matchers: ['alertname="HostDown"'], target_matchers: ['severity="warning"'], equal: [key]}
 //	time_intervals:
-//	  - name: nights
+//	  - name: office
 //	    time_intervals:
-//	      - {times: [{start_time: "22:00", end_time: "24:00"}, {start_time: "00:00", end_time: "06:00"}], location: Europe/Berlin}
+//	      - {weekdays: ['monday:friday'], times: [{start_time: '08:00', end_time: '18:00'}], location: Europe/Berlin}
 //
 // Routes have receiver, matchers, match, match_re, continue, group_by, group_wait, group_interval, repeat_interval, mute_time_intervals,
 // active_time_intervals and routes; rules of inhibition source_matchers, target_matchers, their older forms source_match, source_match_re,
-// target_match, target_match_re, and equal; time intervals times, weekdays, days_of_month, months, years and location, in a list named
-// time_intervals or, as it was once, mute_time_intervals. send_resolved is true if it is left out. How receivers are reached is the program's, so what Alertmanager says of that in a receiver is refused, as
+// target_match, target_match_re, and equal; time intervals times, weekdays, days_of_month, months, years and location, which is UTC if it is
+// left out. tell_silence_ends: true makes alerts of silences that end. The older list mute_time_intervals beside route is read as time_intervals is. send_resolved
+// is true if it is left out. How receivers are reached is the program's, so what Alertmanager says of that in a receiver is refused, as
 // is everything else that is not known. An error is one line: line, column, field, what is wrong and what to do.
 package notifyfile
 
@@ -71,7 +75,8 @@ func parse(data []byte) (cfg notify.Config, err error) {
 	if err != nil {
 		return cfg, err
 	}
-	fields, err := root.Fields("route", "receivers", "inhibit_rules", "key_label", "time_intervals", "mute_time_intervals")
+	fields, err := root.Fields("route", "receivers", "inhibit_rules", "time_intervals", "mute_time_intervals", "key_label",
+		"tell_silence_ends")
 	if err != nil {
 		return cfg, err
 	}
@@ -87,11 +92,15 @@ func parse(data []byte) (cfg notify.Config, err error) {
 			cfg.Route, err = route(n)
 			return err
 		}},
-		{"time_intervals", func(n *document.Node) error { return timeIntervals(n, &cfg.TimeIntervals) }},
-		{"mute_time_intervals", func(n *document.Node) error { return timeIntervals(n, &cfg.TimeIntervals) }},
 		{"inhibit_rules", func(n *document.Node) error { return each(n, &cfg.Inhibit, inhibition) }},
+		{"time_intervals", func(n *document.Node) error { return readIntervals(n, &cfg) }},
+		{"mute_time_intervals", func(n *document.Node) error { return readIntervals(n, &cfg) }},
 		{"key_label", func(n *document.Node) (err error) {
 			cfg.KeyLabel, err = n.AsString()
+			return err
+		}},
+		{"tell_silence_ends", func(n *document.Node) (err error) {
+			cfg.TellSilenceEnds, err = boolean(n, false)
 			return err
 		}},
 	} {
@@ -150,8 +159,8 @@ func boolean(n *document.Node, otherwise bool) (bool, error) {
 }
 
 func route(n *document.Node) (r notify.Route, err error) {
-	fields, err := n.Fields("receiver", "matchers", "match", "match_re", "continue", "group_by", "group_wait", "group_interval", "repeat_interval", "routes",
-		"mute_time_intervals", "active_time_intervals")
+	fields, err := n.Fields("receiver", "matchers", "match", "match_re", "continue", "group_by", "group_wait", "group_interval", "repeat_interval",
+		"mute_time_intervals", "active_time_intervals", "routes")
 	if err != nil {
 		return r, err
 	}
@@ -187,12 +196,11 @@ func route(n *document.Node) (r notify.Route, err error) {
 			*to = 1 // a moment: zero would be as the parent has it
 		}
 	}
-	for name, to := range map[string]*[]string{"mute_time_intervals": &r.MuteTimeIntervals, "active_time_intervals": &r.ActiveTimeIntervals} {
-		if f, ok := fields[name]; ok {
-			if err := each(f, to, (*document.Node).AsString); err != nil {
-				return r, err
-			}
-		}
+	if r.MuteTimeIntervals, err = names(fields["mute_time_intervals"]); err != nil {
+		return r, err
+	}
+	if r.ActiveTimeIntervals, err = names(fields["active_time_intervals"]); err != nil {
+		return r, err
 	}
 	if f, ok := fields["routes"]; ok {
 		err = each(f, &r.Routes, route)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,13 +30,14 @@ type HTTP struct {
 const (
 	defaultTimeout = 10 * time.Second
 	maxAnswer      = 200 // bytes of an answer that an error shows
+	maxRetryAfter  = time.Minute
 )
 
 // post sends JSON. header may be nil.
 func (h *HTTP) post(ctx context.Context, path, token string, body []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, orDefault(h.Timeout, defaultTimeout))
+	attempt, cancel := context.WithTimeout(ctx, orDefault(h.Timeout, defaultTimeout))
 	defer cancel()
-	request, err := h.request(ctx, path, body)
+	request, err := h.request(attempt, path, body)
 	if err != nil {
 		return err
 	}
@@ -50,7 +52,27 @@ func (h *HTTP) post(ctx context.Context, path, token string, body []byte) error 
 	}
 	defer func() { _ = answer.Body.Close() }()                    // what matters has been read
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer)) // it is for the error only
-	return judge(answer.StatusCode, text)
+	err = judge(answer.StatusCode, text)
+	if err != nil && !errors.Is(err, notify.ErrRefused) {
+		pause, cancel := context.WithTimeout(ctx, retryAfter(answer.Header))
+		defer cancel()
+		<-pause.Done()
+	}
+	return err
+}
+
+// retryAfter is for how long a receiver asks to be left alone, in seconds or until a time by its own clock; too long a wish is cut.
+func retryAfter(header http.Header) time.Duration {
+	wish := header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(wish, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	until, err := http.ParseTime(wish)
+	now, err2 := http.ParseTime(header.Get("Date"))
+	if err != nil || err2 != nil {
+		return 0
+	}
+	return min(until.Sub(now), maxRetryAfter)
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {

@@ -32,6 +32,8 @@ type Mail struct {
 	TLS *tls.Config
 	// Timeout bounds each step of the conversation. Zero: 10 s.
 	Timeout time.Duration
+	// Subject and Text, if set, make those of the mail.
+	Subject, Text *Template
 }
 
 const (
@@ -102,13 +104,13 @@ func (m *Mail) message(d *processor.Delivery[notify.Notification]) (*mail.Msg, e
 			return ' '
 		}
 		return r
-	}, title(n))
+	}, m.Subject.words(n, maxMailSubject, unescaped, cut(title(n), maxMailSubject)))
 	message.Subject(cut(subject, maxMailSubject))
 	message.SetDateWithValue(n.At)
 	_, domain, _ := strings.Cut(m.From, "@")
 	id := sha256.Sum256([]byte(d.Token))
 	message.SetMessageIDWithValue(hex.EncodeToString(id[:16]) + "@" + strings.Trim(domain, "> "))
-	body := lines(n.Alerts, maxMailBody, func(s string) string { return s })
+	body := m.Text.words(n, maxMailBody, unescaped, lines(n.Alerts, maxMailBody, unescaped))
 	message.SetBodyString(mail.TypeTextPlain, body+"\n\n"+string(n.Reason)+", "+n.GroupKey+"\n")
 	return message, nil
 }

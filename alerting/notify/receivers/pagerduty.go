@@ -21,13 +21,15 @@ type PagerDuty struct {
 	RoutingKey Secret
 	// Source says what is affected. Empty: "rossby".
 	Source string
+	// Summary, if set, makes the summary, Alertmanager's description.
+	Summary *Template
 }
 
 // Limits of the API, in bytes: of a summary, and of what an event may tell of its alerts, well below the 512 KB that it may have in all.
 const (
 	pagerDutyURL      = "https://events.pagerduty.com/v2/enqueue"
 	maxSummary        = 1024
-	maxCustomDetails  = 100_000
+	maxCustomDetails  = 80_000  // what JSON escapes takes up to six times as much
 	pagerDutySeverity = "error" // of alerts that do not say
 )
 
@@ -76,9 +78,9 @@ func (p *PagerDuty) event(n *notify.Notification, key string) pagerDutyEvent {
 		severity = pagerDutySeverity
 	}
 	e.Payload = &pagerDutyPayload{
-		Summary: cut(title(n), maxSummary), Source: p.Source, Severity: severity, Timestamp: n.At, Group: cut(n.GroupKey, maxSummary),
+		Summary: p.Summary.words(n, maxSummary, unescaped, cut(title(n), maxSummary)), Source: p.Source, Severity: severity, Timestamp: n.At, Group: cut(n.GroupKey, maxSummary),
 		Details: map[string]string{
-			"reason": string(n.Reason), "alerts": lines(n.Alerts, maxCustomDetails, func(s string) string { return s }),
+			"reason": string(n.Reason), "alerts": lines(n.Alerts, maxCustomDetails, unescaped),
 		},
 	}
 	if e.Payload.Source == "" {

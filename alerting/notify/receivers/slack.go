@@ -15,6 +15,8 @@ type Slack struct {
 	HTTP
 	// Channel is where to, if not where the webhook says.
 	Channel string
+	// Title and Text, if set, make those of the message. Labels and annotations are escaped in them, so that they are no markup of Slack's.
+	Title, Text *Template
 }
 
 // Limits of Slack, in bytes: of a title, and of a text block.
@@ -45,9 +47,11 @@ func (s *Slack) Send(ctx context.Context, d processor.Delivery[notify.Notificati
 	if !n.Firing() {
 		color = "good"
 	}
-	head := cut(slackEscapes.Replace(title(n)), maxSlackTitle)
+	escape := slackEscapes.Replace
+	head := s.Title.words(n, maxSlackTitle, escape, cut(escape(title(n)), maxSlackTitle))
+	text := s.Text.words(n, maxSlackText, escape, lines(n.Alerts, maxSlackText, escape))
 	body, err := json.Marshal(slackMessage{Channel: s.Channel, Attachments: []slackAttachment{{
-		Title: head, Fallback: head, Text: lines(n.Alerts, maxSlackText, slackEscapes.Replace), Color: color, Footer: string(n.Reason),
+		Title: head, Fallback: head, Text: text, Color: color, Footer: string(n.Reason),
 	}}})
 	if err != nil {
 		return fmt.Errorf("encode the message: %w", err)

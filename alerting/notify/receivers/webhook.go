@@ -16,6 +16,9 @@ type Webhook struct {
 	HTTP
 	// MaxAlerts is how many alerts a message has; what is left out is counted in it. Zero: all.
 	MaxAlerts int
+	// MaxBytes bounds a message: one that is larger loses what its annotations have beyond 200 bytes, then alerts, which are counted in it.
+	// Zero: 1 MiB.
+	MaxBytes int
 	// ExternalURL is where people find more; it is part of the message.
 	ExternalURL string
 }
@@ -96,11 +99,71 @@ func common(all, one map[string]string) {
 	})
 }
 
+const (
+	maxWebhookBytes = 1 << 20
+	shortAnnotation = 200
+)
+
 // Send implements notify.Target.Send.
 func (w *Webhook) Send(ctx context.Context, d processor.Delivery[notify.Notification]) error {
-	body, err := json.Marshal(NewMessage(&d.Value, w.MaxAlerts, w.ExternalURL))
+	body, err := w.body(&d.Value)
 	if err != nil {
-		return fmt.Errorf("encode the message: %w", err)
+		return err
 	}
 	return w.post(ctx, "", d.Token, body)
+}
+
+func (w *Webhook) body(n *notify.Notification) ([]byte, error) {
+	limit := w.MaxBytes
+	if limit <= 0 {
+		limit = maxWebhookBytes
+	}
+	m, short := NewMessage(n, w.MaxAlerts, w.ExternalURL), false
+	if m.annotated() > limit { // not encoded first: there may be very much of it
+		m.shorten()
+		short = true
+	}
+	for {
+		body, err := json.Marshal(m)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("encode the message: %w", err)
+		case len(body) <= limit:
+			return body, nil
+		case !short:
+			m.shorten()
+			short = true
+		case len(m.Alerts) == 0:
+			return nil, fmt.Errorf("%w: it has %d bytes without any alert, and MaxBytes is %d", notify.ErrRefused, len(body), limit)
+		default:
+			keep := min(len(m.Alerts)-1, len(m.Alerts)*limit/len(body))
+			m.TruncatedAlerts += len(m.Alerts) - keep
+			m.Alerts = m.Alerts[:keep]
+		}
+	}
+}
+
+// annotated is how many bytes annotations have.
+func (m *Message) annotated() (size int) {
+	for i := range m.Alerts {
+		for _, text := range m.Alerts[i].Annotations {
+			size += len(text)
+		}
+	}
+	return size
+}
+
+// shorten cuts annotations: they may have the context of an alarm in them.
+func (m *Message) shorten() {
+	short := func(texts map[string]string) map[string]string {
+		cuts := make(map[string]string, len(texts))
+		for name, text := range texts {
+			cuts[name] = cut(text, shortAnnotation)
+		}
+		return cuts
+	}
+	m.CommonAnnotations = short(m.CommonAnnotations)
+	for i := range m.Alerts {
+		m.Alerts[i].Annotations = short(m.Alerts[i].Annotations)
+	}
 }
