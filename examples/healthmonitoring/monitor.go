@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +29,8 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 		rules.Within = max(rules.Within, time.Minute) // what a rule asks for that does not say
 	}
 	t := newTopics(schemas, !o.replays())
-	topology, err := pipeline(t, rules, schemas.reader(o.rulesBucket, rules))
+	read := schemas.reader(o.rulesBucket, rules)
+	topology, err := pipeline(t, rules, read, notices(o, t, stderr)...)
 	if err != nil {
 		return err
 	}
@@ -49,12 +49,18 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	}
 	m := &monitoring{o: o, rules: rules, topics: t, client: c.client, stderr: stderr}
 	if o.rulesBucket != "" {
-		m.feed, err = rulebucket.Open(ctx, c.nc, c.client, rulebucket.Config[health.Incident]{
-			Bucket: o.rulesBucket, Topic: t.changes, Read: schemas.reader(o.rulesBucket, rules),
-		})
+		feed, err := rulebucket.Open(ctx, c.nc, c.client, rulebucket.Config[health.Incident]{Bucket: o.rulesBucket, Topic: t.changes, Read: read})
 		if err != nil {
 			return err
 		}
+		m.beside = append(m.beside, feed.Run)
+	}
+	if o.api != "" {
+		var server *alarmAPI
+		if server, err = m.serveAPI(ctx, c.nc, topology, read); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, server.close(out)) }()
 	}
 	if m.intake, err = newIntake(c.client, t); err != nil {
 		return err
@@ -66,12 +72,14 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 		m.printer.close()
 		err = errors.Join(err, m.intake.close(out))
 	}()
-	m.app = processor.NewApp(c.client, topology, processor.Config{Bounded: o.exit})
+	m.app = processor.NewApp(c.client, topology, processor.Config{Bounded: o.exit, Queries: o.api != ""})
 	if o.metrics != "" {
-		if m.scrapes, err = listenForScrapes(o.metrics); err != nil {
+		scrapes, err := listenForScrapes(o.metrics)
+		if err != nil {
 			return err
 		}
-		defer func() { _ = m.scrapes.Close() }()
+		defer func() { _ = scrapes.Close() }()
+		m.beside = append(m.beside, func(ctx context.Context) error { return m.serveMetrics(ctx, scrapes) })
 	}
 	if o.replays() {
 		err = m.replay(ctx, out)
@@ -93,10 +101,10 @@ type monitoring struct {
 	intake  *intake
 	printer *printer
 	app     *processor.App
-	feed    *rulebucket.Feed // nil: rules do not change
-	scrapes net.Listener     // nil: no metrics are shown
 	stderr  io.Writer
-	read    counts
+	// beside is what runs as long as alarms are printed: what watches buckets, servers.
+	beside []func(context.Context) error
+	read   counts
 }
 
 // replay publishes the recorded input first and processes it then: so every record is there when its time comes, and the
@@ -177,25 +185,18 @@ func (m *monitoring) process(ctx, out context.Context, work func(context.Context
 			fail(printErr)
 		}
 	})
-	var feedErr, scrapesErr error
-	if m.scrapes != nil {
+	errs := make([]error, len(m.beside))
+	for i, run := range m.beside {
 		wg.Go(func() {
-			if scrapesErr = m.serveMetrics(printing, m.scrapes); scrapesErr != nil {
-				fail(scrapesErr)
-			}
-		})
-	}
-	if m.feed != nil {
-		wg.Go(func() {
-			if feedErr = m.feed.Run(printing); feedErr != nil {
-				fail(feedErr)
+			if errs[i] = run(printing); errs[i] != nil {
+				fail(errs[i])
 			}
 		})
 	}
 	err := work(working)
 	stop()
 	wg.Wait()
-	if err = errors.Join(err, printErr, feedErr, scrapesErr); err != nil {
+	if err = errors.Join(err, printErr, errors.Join(errs...)); err != nil {
 		return err
 	}
 	return m.printer.rest(out)

@@ -15,7 +15,7 @@ type options struct {
 	syslog                      string
 	interval                    time.Duration
 	rules, schemas, testRules   string
-	rulesBucket, metrics        string
+	rulesBucket, metrics, api   string
 	follow                      stringList
 	replayMetrics, replaySyslog string
 	year                        int
@@ -52,6 +52,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.tlsCA, "tls-ca", "", "`file` with the certificate authority of the server, for -nats with TLS")
 	f.StringVar(&o.syslog, "syslog", "127.0.0.1:5514", "receive syslog on this `address`, UDP and TCP; port 0 picks free ones, empty is off")
 	f.StringVar(&o.metrics, "metrics", "", "show what the pipeline does as Prometheus metrics on http://`address`/metrics; a bare :port is on loopback, empty is off")
+	f.StringVar(&o.api, "api", "", "serve Alertmanager's API v2 on http://`address`, for amtool and dashboards, with acknowledgements and explanations beside it; notices are printed on standard error; a bare :port is on loopback, empty is off")
 	f.DurationVar(&o.interval, "interval", 2*time.Second, "sample this machine this often; 0 is off")
 	f.StringVar(&o.rules, "rules", "", "rules `file` (default: built-in rules)")
 	f.StringVar(&o.rulesBucket, "rules-bucket", "", "besides, take rules from this key-value `bucket` and watch it: the key is a name, the value a rule as in a file; what becomes of each is in the bucket of that name with -status behind")

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rossby-streams/rossby/alerting"
+	"github.com/rossby-streams/rossby/alerting/notify"
 	"github.com/rossby-streams/rossby/examples/healthmonitoring/health"
 	"github.com/rossby-streams/rossby/join"
 	"github.com/rossby-streams/rossby/processor"
@@ -29,6 +30,9 @@ type topics struct {
 	late    stream.Topic[late]
 	dead    stream.Topic[[]byte]
 	changes stream.Topic[alerting.RuleChange] // with -rules-bucket
+	// With -api: alerts that are posted, and changes of silences.
+	posted   stream.Topic[notify.Alert]
+	silences stream.Topic[notify.SilenceChange]
 }
 
 // late is a record whose window had closed when it came: one of the two.
@@ -61,6 +65,7 @@ func newTopics(s *schemaSet, live bool) topics {
 		late:    stream.Topic[late]{Name: "late", Partitions: partitions},
 		dead:    stream.Topic[[]byte]{Name: "dead-letters", Codec: stream.Bytes()},
 		changes: alerting.RuleChanges("rule-changes", partitions),
+		posted:  notify.Alerts("posted-alerts", partitions), silences: notify.SilenceChanges("silence-changes", partitions),
 	}
 }
 
@@ -73,8 +78,9 @@ func (t topics) specs() []stream.TopicSpec {
 type readRule = func(name, text string) (alerting.Loaded[health.Incident], error)
 
 // pipeline is the whole of the application: samples that a rule watches are joined with the log lines of their host, and every
-// rule looks at the result. With a read there are rules that change besides those of the file; they may look at any sample.
-func pipeline(t topics, rules *health.Rules, read readRule) (*processor.Topology, error) {
+// rule looks at the result. With a read there are rules that change besides those of the file; they may look at any sample. more are parts that
+// read what comes out of it.
+func pipeline(t topics, rules *health.Rules, read readRule, more ...func(*processor.Builder)) (*processor.Topology, error) {
 	b := processor.NewBuilder(app)
 	b.DeadLetters(t.dead)
 	b.CloseOnIdle(idle)
@@ -93,12 +99,19 @@ func pipeline(t topics, rules *health.Rules, read readRule) (*processor.Topology
 		alerting.Threshold(incidents, rule).To(t.alarms)
 	}
 	if read != nil {
-		alerting.ThresholdLive(incidents, alerting.Live[health.Incident]{
-			Name: "changing-rules", Changes: processor.From(b, t.changes), Read: read,
-			Series: func(i health.Incident) string { return i.Sample.Name },
-		}).To(t.alarms)
+		live := changingRules(read)
+		live.Changes = processor.From(b, t.changes)
+		alerting.ThresholdLive(incidents, live).To(t.alarms)
+	}
+	for _, part := range more {
+		part(b)
 	}
 	return b.Build()
+}
+
+// changingRules are the rules that change while the program runs, but for where their changes come from.
+func changingRules(read readRule) alerting.Live[health.Incident] {
+	return alerting.Live[health.Incident]{Name: "changing-rules", Read: read, Series: func(i health.Incident) string { return i.Sample.Name }}
 }
 
 // watched keeps the samples that some rule looks at.
