@@ -29,16 +29,25 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	if o.rulesBucket != "" {
 		rules.Within = max(rules.Within, time.Minute) // what a rule asks for that does not say
 	}
-	t := newTopics(schemas, !o.replays())
-	topology, err := pipeline(t, rules, schemas.reader(o.rulesBucket, rules))
+	told, err := loadNotices(o.notify, o.tell)
 	if err != nil {
 		return err
 	}
+	t := newTopics(schemas, !o.replays())
 	c, err := connect(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
+	if told != nil {
+		if err := told.connect(ctx, c.nc); err != nil {
+			return err
+		}
+	}
+	topology, err := pipeline(t, rules, schemas.reader(o.rulesBucket, rules), told)
+	if err != nil {
+		return err
+	}
 	// The way out is walked with a context of its own: being asked to stop must not cut it short.
 	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -49,12 +58,20 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	}
 	m := &monitoring{o: o, rules: rules, topics: t, client: c.client, stderr: stderr}
 	if o.rulesBucket != "" {
-		m.feed, err = rulebucket.Open(ctx, c.nc, c.client, rulebucket.Config[health.Incident]{
+		feed, err := rulebucket.Open(ctx, c.nc, c.client, rulebucket.Config[health.Incident]{
 			Bucket: o.rulesBucket, Topic: t.changes, Read: schemas.reader(o.rulesBucket, rules),
 		})
 		if err != nil {
 			return err
 		}
+		m.feeds = append(m.feeds, feed)
+	}
+	if told != nil {
+		feed, err := told.silences(ctx, c)
+		if err != nil {
+			return err
+		}
+		m.feeds = append(m.feeds, feed)
 	}
 	if m.intake, err = newIntake(c.client, t); err != nil {
 		return err
@@ -93,8 +110,8 @@ type monitoring struct {
 	intake  *intake
 	printer *printer
 	app     *processor.App
-	feed    *rulebucket.Feed // nil: rules do not change
-	scrapes net.Listener     // nil: no metrics are shown
+	feeds   []*rulebucket.Feed // of what changes while it runs: rules, silences
+	scrapes net.Listener       // nil: no metrics are shown
 	stderr  io.Writer
 	read    counts
 }
@@ -177,7 +194,8 @@ func (m *monitoring) process(ctx, out context.Context, work func(context.Context
 			fail(printErr)
 		}
 	})
-	var feedErr, scrapesErr error
+	feedErrs := make([]error, len(m.feeds))
+	var scrapesErr error
 	if m.scrapes != nil {
 		wg.Go(func() {
 			if scrapesErr = m.serveMetrics(printing, m.scrapes); scrapesErr != nil {
@@ -185,17 +203,17 @@ func (m *monitoring) process(ctx, out context.Context, work func(context.Context
 			}
 		})
 	}
-	if m.feed != nil {
+	for i, feed := range m.feeds {
 		wg.Go(func() {
-			if feedErr = m.feed.Run(printing); feedErr != nil {
-				fail(feedErr)
+			if feedErrs[i] = feed.Run(printing); feedErrs[i] != nil {
+				fail(feedErrs[i])
 			}
 		})
 	}
 	err := work(working)
 	stop()
 	wg.Wait()
-	if err = errors.Join(err, printErr, feedErr, scrapesErr); err != nil {
+	if err = errors.Join(err, printErr, errors.Join(feedErrs...), scrapesErr); err != nil {
 		return err
 	}
 	return m.printer.rest(out)

@@ -73,8 +73,9 @@ func (t topics) specs() []stream.TopicSpec {
 type readRule = func(name, text string) (alerting.Loaded[health.Incident], error)
 
 // pipeline is the whole of the application: samples that a rule watches are joined with the log lines of their host, and every
-// rule looks at the result. With a read there are rules that change besides those of the file; they may look at any sample.
-func pipeline(t topics, rules *health.Rules, read readRule) (*processor.Topology, error) {
+// rule looks at the result. With a read there are rules that change besides those of the file; they may look at any sample. told are those
+// who are told of the alarms.
+func pipeline(t topics, rules *health.Rules, read readRule, told *notices) (*processor.Topology, error) {
 	b := processor.NewBuilder(app)
 	b.DeadLetters(t.dead)
 	b.CloseOnIdle(idle)
@@ -97,6 +98,9 @@ func pipeline(t topics, rules *health.Rules, read readRule) (*processor.Topology
 			Name: "changing-rules", Changes: processor.From(b, t.changes), Read: read,
 			Series: func(i health.Incident) string { return i.Sample.Name },
 		}).To(t.alarms)
+	}
+	if told != nil {
+		told.tell(b, processor.From(b, t.alarms))
 	}
 	return b.Build()
 }
