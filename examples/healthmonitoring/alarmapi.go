@@ -4,62 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/rossby-streams/rossby/alerting"
 	"github.com/rossby-streams/rossby/alerting/notify"
 	"github.com/rossby-streams/rossby/alerting/notify/api"
-	"github.com/rossby-streams/rossby/alerting/notify/silencebucket"
 	"github.com/rossby-streams/rossby/examples/healthmonitoring/health"
 	"github.com/rossby-streams/rossby/processor"
 )
-
-// notifyConfig is who is told of what with -api: one group for each rule.
-func notifyConfig() notify.Config {
-	return notify.Config{
-		Route: notify.Route{
-			Receiver: "terminal", GroupBy: []string{notify.LabelName}, GroupWait: time.Second, GroupInterval: 10 * time.Second, RepeatInterval: time.Hour,
-		},
-		Receivers: []notify.Receiver{{Name: "terminal", SendResolved: true}},
-		KeyLabel:  "host",
-	}
-}
-
-// notices are the part of the pipeline that -api is about.
-func notices(o options, t topics, stderr io.Writer) (parts []func(*processor.Builder)) {
-	if o.api == "" {
-		return nil
-	}
-	return []func(*processor.Builder){func(b *processor.Builder) {
-		told := notify.NotifyAll(notify.Inputs{
-			Alarms: processor.From(b, t.alarms), Alerts: processor.From(b, t.posted), Silences: processor.From(b, t.silences),
-		}, notifyConfig())
-		notify.Deliver(b, told, notify.Target{Receiver: "terminal", Send: func(_ context.Context, d processor.Delivery[notify.Notification]) error {
-			_, err := fmt.Fprintln(stderr, "notice:", noticeText(&d.Value))
-			return err
-		}})
-	}}
-}
-
-// noticeText is a notice in a line: why, and the alerts.
-func noticeText(n *notify.Notification) string {
-	texts := make([]string, len(n.Alerts))
-	for i := range n.Alerts {
-		a := &n.Alerts[i]
-		state := "firing"
-		if !a.EndsAt.IsZero() {
-			state = "resolved"
-		}
-		texts[i] = fmt.Sprintf("%s of %s %s", a.Labels[notify.LabelName], a.Labels["host"], state)
-	}
-	return string(n.Reason) + ": " + strings.Join(texts, ", ")
-}
 
 // alarmAPI is the server of -api.
 type alarmAPI struct {
@@ -68,25 +23,22 @@ type alarmAPI struct {
 }
 
 // serveAPI opens what -api needs; it is served beside the pipeline.
-func (m *monitoring) serveAPI(ctx context.Context, nc *nats.Conn, topology *processor.Topology, read readRule) (*alarmAPI, error) {
+func (m *monitoring) serveAPI(ctx context.Context, nc *nats.Conn, topology *processor.Topology, told notify.Config, read readRule) (*alarmAPI, error) {
 	if err := m.client.CreateTopic(ctx, m.topics.posted.Spec()); err != nil {
 		return nil, err
 	}
-	feed, err := silencebucket.Open(ctx, nc, m.client, silencebucket.Config{Topic: m.topics.silences})
-	if err != nil {
-		return nil, err
-	}
 	a := &alarmAPI{}
+	var err error
 	if a.listener, err = api.Listen(ctx, m.o.api); err != nil {
 		return nil, fmt.Errorf("-api %s: %w", m.o.api, err)
 	}
 	a.server, err = api.New(ctx, api.Config{
-		Client: m.client, Conn: nc, Topology: topology, Notify: notifyConfig(), Alerts: m.topics.posted, Rules: m.explaining(topology, read),
+		Client: m.client, Conn: nc, Topology: topology, Notify: told, Alerts: m.topics.posted, Rules: m.explaining(topology, read),
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.listener.Close())
 	}
-	m.beside = append(m.beside, feed.Run, func(ctx context.Context) error {
+	m.beside = append(m.beside, func(ctx context.Context) error {
 		m.say("alarms on http://%s, for amtool; why one fires or not: /api/rossby/v1/explain?format=text&rule=...&key=...", a.listener.Addr())
 		return a.server.Serve(ctx, a.listener)
 	})

@@ -5,6 +5,22 @@
 //
 // starts everything that is needed; -help lists the flags. Alarms are printed as JSON lines on standard output, described by
 // schemas/alarm.json, and as text for people on standard error.
+//
+// # Telling people
+//
+// notify.yaml is a sample of who is told of alarms, and when. With it they arrive at a web hook, as Alertmanager's JSON, and at a subject of NATS:
+//
+//	go run ./examples/healthmonitoring -notify examples/healthmonitoring/notify.yaml \
+//	  -tell chat=http://127.0.0.1:9999 -tell pager=nats:alerts.pager
+//
+// A secret URL comes from the environment or a file: -tell chat=env:CHAT_URL, -tell chat=file:/run/secrets/chat. With -nats, and a server of
+// your own, notices are seen and alarms are silenced by
+//
+//	nats sub alerts.pager
+//	nats kv put silences load '{"matchers":[{"name":"alertname","value":"HighLoad"}],"startsAt":"2026-01-31T12:00:00Z",
+//	  "endsAt":"2026-01-31T14:00:00Z","createdBy":"ann","comment":"a test"}'
+//
+// A replay tells nobody.
 package main
 
 import (

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rossby-streams/rossby/alerting/notify/silencebucket"
 	"github.com/rossby-streams/rossby/alerting/rulebucket"
 	"github.com/rossby-streams/rossby/examples/healthmonitoring/health"
 	"github.com/rossby-streams/rossby/processor"
@@ -28,17 +29,26 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 	if o.rulesBucket != "" {
 		rules.Within = max(rules.Within, time.Minute) // what a rule asks for that does not say
 	}
-	t := newTopics(schemas, !o.replays())
-	read := schemas.reader(o.rulesBucket, rules)
-	topology, err := pipeline(t, rules, read, notices(o, t, stderr)...)
+	told, err := loadNotices(o)
 	if err != nil {
 		return err
 	}
+	t := newTopics(schemas, !o.replays())
 	c, err := connect(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
+	if told != nil {
+		if err := told.connect(ctx, c.nc, stderr); err != nil {
+			return err
+		}
+	}
+	read := schemas.reader(o.rulesBucket, rules)
+	topology, err := pipeline(t, rules, read, told)
+	if err != nil {
+		return err
+	}
 	// The way out is walked with a context of its own: being asked to stop must not cut it short.
 	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -55,9 +65,16 @@ func monitor(ctx context.Context, o options, stdout, stderr io.Writer) (err erro
 		}
 		m.beside = append(m.beside, feed.Run)
 	}
+	if told != nil {
+		feed, err := silencebucket.Open(ctx, c.nc, c.client, silencebucket.Config{Topic: t.silences})
+		if err != nil {
+			return err
+		}
+		m.beside = append(m.beside, feed.Run)
+	}
 	if o.api != "" {
 		var server *alarmAPI
-		if server, err = m.serveAPI(ctx, c.nc, topology, read); err != nil {
+		if server, err = m.serveAPI(ctx, c.nc, topology, told.cfg, read); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, server.close(out)) }()

@@ -16,6 +16,8 @@ type options struct {
 	interval                    time.Duration
 	rules, schemas, testRules   string
 	rulesBucket, metrics, api   string
+	notify                      string
+	tell                        stringList
 	follow                      stringList
 	replayMetrics, replaySyslog string
 	year                        int
@@ -56,6 +58,8 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.DurationVar(&o.interval, "interval", 2*time.Second, "sample this machine this often; 0 is off")
 	f.StringVar(&o.rules, "rules", "", "rules `file` (default: built-in rules)")
 	f.StringVar(&o.rulesBucket, "rules-bucket", "", "besides, take rules from this key-value `bucket` and watch it: the key is a name, the value a rule as in a file; what becomes of each is in the bucket of that name with -status behind")
+	f.StringVar(&o.notify, "notify", "", "tell receivers of alarms: routes, receivers, inhibition and time intervals from this `file` (see notify.yaml); silences from the key-value bucket silences")
+	f.Var(&o.tell, "tell", "how a receiver of -notify is told, as `RECEIVER=ADDRESS`: http://... or https://... of a web hook, env:VARIABLE or file:PATH with such a URL in it, or nats:SUBJECT; once for each receiver")
 	f.StringVar(&o.testRules, "test-rules", "", "test the rules with the cases of this `file` (see package alerting/cases), and exit: 0 if all is as expected")
 	f.StringVar(&o.schemas, "schemas", "", "`folder` with metric.json and syslog.json to use instead of the built-in schemas")
 	f.Var(&o.follow, "follow", "follow this log `file`, as tail -F does; may be given more than once")
@@ -89,6 +93,10 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("%w: -test-rules brings its own server and input: give no -data, -nats or replay with it", errUsage)
 	case o.testRules != "" && o.rulesBucket != "":
 		return fmt.Errorf("%w: -test-rules tests a file: give no -rules-bucket with it", errUsage)
+	case o.notify != "" && (o.testRules != "" || o.replays()):
+		return fmt.Errorf("%w: -notify is for what happens now: nobody is told of tests and replays", errUsage)
+	case o.notify == "" && len(o.tell) > 0:
+		return fmt.Errorf("%w: -tell is for -notify", errUsage)
 	case o.interval < 0:
 		return fmt.Errorf("%w: -interval must not be negative, got %v", errUsage, o.interval)
 	case o.replays() && len(o.follow) > 0:

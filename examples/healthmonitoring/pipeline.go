@@ -78,9 +78,9 @@ func (t topics) specs() []stream.TopicSpec {
 type readRule = func(name, text string) (alerting.Loaded[health.Incident], error)
 
 // pipeline is the whole of the application: samples that a rule watches are joined with the log lines of their host, and every
-// rule looks at the result. With a read there are rules that change besides those of the file; they may look at any sample. more are parts that
-// read what comes out of it.
-func pipeline(t topics, rules *health.Rules, read readRule, more ...func(*processor.Builder)) (*processor.Topology, error) {
+// rule looks at the result. With a read there are rules that change besides those of the file; they may look at any sample. told are those
+// who are told of the alarms.
+func pipeline(t topics, rules *health.Rules, read readRule, told *notices) (*processor.Topology, error) {
 	b := processor.NewBuilder(app)
 	b.DeadLetters(t.dead)
 	b.CloseOnIdle(idle)
@@ -103,8 +103,8 @@ func pipeline(t topics, rules *health.Rules, read readRule, more ...func(*proces
 		live.Changes = processor.From(b, t.changes)
 		alerting.ThresholdLive(incidents, live).To(t.alarms)
 	}
-	for _, part := range more {
-		part(b)
+	if told != nil {
+		told.tell(b, t)
 	}
 	return b.Build()
 }

@@ -65,7 +65,7 @@ func playCase(ctx context.Context, o options, c cases.Case) (said []alerting.Ala
 		return nil, err
 	}
 	t := newTopics(schemas, false)
-	topology, err := pipeline(t, rules, nil)
+	topology, err := pipeline(t, rules, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func TestRulesAsData(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		alertingtest.Run(t, "testdata/cases.yaml", func(t *testing.T, c cases.Case) []alerting.Alarm {
 			to := newTopics(s, false)
-			topology, err := pipeline(to, rules, nil)
+			topology, err := pipeline(to, rules, nil, nil)
 			require.NoError(t, err)
 			d := processortest.New(t, topology)
 			for _, in := range c.Inputs() {
