@@ -18,6 +18,8 @@
 //   - group: the alerts of one route with the same values of the labels in group_by; it is told of as one.
 //   - flush: the moment when a group is looked at: group_wait after its first alert, then every group_interval.
 //   - notification: what a receiver is told of a group at a flush.
+//   - silence: mutes the alerts that it matches, for a time. They stay in their groups.
+//   - acknowledgement: says that somebody takes care of alerts that there are: they are not repeated until it expires. What is news is told.
 //
 // # Guarantees
 //
@@ -25,6 +27,7 @@
 //     alert, and no notification is made twice because of it. (Alertmanager keeps its groups in memory.)
 //   - What is made is handed to each receiver at least once, in order, with an idempotency key that is the same when it comes again.
 //   - A receiver that does not answer holds up nobody else.
+//   - What mutes an alert is asked of a running app (Inquiry, package api) and computed by the code that decides whether it is told.
 //   - An inhibiting alert and the one it inhibits are judged at one moment, whatever the order in which they came.
 //
 // # Caveats
