@@ -198,7 +198,7 @@ func rowsFor[T, V any](ctx context.Context, a *asker[V], q *processor.Query[T], 
 		}
 		return err
 	}
-	for answer, err := range q.Range(ctx, store, store+"\xff") {
+	for answer, err := range q.Range(ctx, store, store+":") { // what follows begins with a digit
 		if err != nil {
 			return err
 		}

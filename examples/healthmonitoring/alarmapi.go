@@ -33,7 +33,8 @@ func (m *monitoring) serveAPI(ctx context.Context, nc *nats.Conn, topology *proc
 		return nil, fmt.Errorf("-api %s: %w", m.o.api, err)
 	}
 	a.server, err = api.New(ctx, api.Config{
-		Client: m.client, Conn: nc, Topology: topology, Notify: told, Alerts: m.topics.posted, Rules: m.explaining(topology, read),
+		Client: m.client, Conn: nc, Topology: topology, Notify: told, Alerts: m.topics.posted, Alarms: m.topics.alarms,
+		Rules: m.explaining(topology, read),
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.listener.Close())

@@ -33,6 +33,8 @@ type Config struct {
 	// Rules explains the alarms of a rule for a key, as alerting.Rule.Explain and Live.Explain do; none for a rule that it does not know. Nil: there
 	// are no explanations of rules.
 	Rules func(ctx context.Context, rule, key string) ([]alerting.Explanation, error)
+	// Alarms is the topic that the app's alarms are in: explanations name the latest changes. The zero Topic: they do not.
+	Alarms stream.Topic[alerting.Alarm]
 	// Original is the configuration that the status shows. Empty: Notify, in the form of Alertmanager's file.
 	Original string
 

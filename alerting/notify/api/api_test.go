@@ -148,7 +148,7 @@ func newWorld(t *testing.T, change ...func(*api.Config)) *world {
 	require.NoError(t, err)
 	topology := w.topology()
 	cfg := api.Config{
-		Client: client, Conn: nc, Topology: topology, Notify: w.cfg, Alerts: posted, MaxAge: time.Millisecond,
+		Client: client, Conn: nc, Topology: topology, Notify: w.cfg, Alerts: posted, Alarms: alarms, MaxAge: time.Millisecond,
 		Rules: func(ctx context.Context, rule, key string) ([]alerting.Explanation, error) {
 			if rule != busy.Name {
 				return nil, nil

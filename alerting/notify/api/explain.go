@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 type explanation struct {
 	Rule   []alerting.Explanation `json:"rule"`
 	Notify []explainedAlert       `json:"notify"`
+	// Transitions are the latest changes of it, the oldest first.
+	Transitions []transition `json:"transitions"`
 }
 
 // explainedAlert is what becomes of an alert.
@@ -88,6 +91,9 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	for _, rule := range e.Rule {
 		b.WriteString(rule.String() + "\n")
 	}
+	for _, t := range e.Transitions {
+		b.WriteString(t.String() + "\n")
+	}
 	for _, n := range e.Notify {
 		b.WriteString(n.Text)
 	}
@@ -108,17 +114,36 @@ func (s *Server) explained(r *http.Request, a asked) (e explanation, of notify.F
 		}
 		return nil
 	})
-	if err != nil || a.fingerprint == "" || len(e.Notify[0].Alert.Labels) == 0 {
+	if err != nil {
 		return e, of, err
 	}
-	labels := e.Notify[0].Alert.Labels
-	of2, err := s.rule(r, labels[notify.LabelName], labels[s.keyLabel()])
-	for _, one := range of2 {
-		if one.Fingerprint == a.fingerprint {
-			e.Rule = append(e.Rule, one)
+	if labels := e.Notify[0].Alert.Labels; a.fingerprint != "" && len(labels) > 0 {
+		if a.key = labels[s.keyLabel()]; a.key != "" {
+			if e.Rule, err = s.rule(r, labels[notify.LabelName], a.key); err != nil {
+				return e, of, err
+			}
+		}
+		e.Rule = slices.DeleteFunc(e.Rule, func(one alerting.Explanation) bool { return one.Fingerprint != a.fingerprint })
+	}
+	if len(e.Rule) > 0 {
+		a.key = e.Rule[0].Key // as the app has it
+	}
+	e.Transitions, err = s.transitions(r.Context(), a.key, e.fingerprints())
+	return e, of, err
+}
+
+// fingerprints are those of all that is explained.
+func (e *explanation) fingerprints() map[string]bool {
+	all := make(map[string]bool)
+	for _, one := range e.Rule {
+		all[one.Fingerprint] = true
+	}
+	for _, one := range e.Notify {
+		if one.Known {
+			all[one.Alert.Fingerprint] = true
 		}
 	}
-	return e, of, err
+	return all
 }
 
 func (s *Server) rule(r *http.Request, rule, key string) ([]alerting.Explanation, error) {

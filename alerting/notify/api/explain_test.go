@@ -12,6 +12,11 @@ import (
 )
 
 type explained struct {
+	Transitions []struct {
+		State alerting.State
+		At    time.Time
+		Value float64
+	}
 	Rule   []alerting.Explanation
 	Notify []struct {
 		Known  bool
@@ -84,10 +89,17 @@ func TestExplain(t *testing.T) {
 	require.False(t, n.Routes[0].Next.IsZero())
 	require.True(t, n.Routes[0].Told[0].AsFiring)
 	require.Equal(t, e.Rule, explain("fingerprint="+firing.Fingerprint).Rule)
+	for _, path := range []string{"rule=Busy&key=h", "fingerprint=" + firing.Fingerprint} {
+		changes := explain(path).Transitions
+		require.Len(t, changes, 2, path)
+		require.Equal(t, []alerting.State{alerting.Pending, alerting.Firing}, []alerting.State{changes[0].State, changes[1].State})
+		require.Equal(t, began.Add(62*time.Second), changes[1].At)
+		require.InDelta(t, 0.97, changes[1].Value, 0)
+	}
 	code, text, header := w.do("GET", "/api/rossby/v1/explain?format=text&fingerprint="+firing.Fingerprint, "")
 	require.Equal(t, 200, code)
 	require.Equal(t, "text/plain; charset=utf-8", header.Get("Content-Type"))
-	for _, want := range []string{"rule Busy", "firing since", "silenced by " + silence + ` {key="h"} of ann until`, "route {} to ops", "was told at", "that it fires"} {
+	for _, want := range []string{"rule Busy", "firing since", "silenced by " + silence + ` {key="h"} of ann until`, "route {} to ops", "was told at", "that it fires", " firing (warning), value 0.97\n"} {
 		require.Contains(t, text, want)
 	}
 	w.raise("Down", "x", "critical", alerting.Firing)
