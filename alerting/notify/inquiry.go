@@ -51,8 +51,8 @@ type Freshness struct {
 type InquiryConfig struct {
 	// Notify is the configuration of the app's Notify.
 	Notify Config
-	// MaxAge is how old an answer may be. Zero: one second. Where reading everything takes long, answers get older: at most a tenth of the
-	// time is spent on it.
+	// MaxAge is how old an answer may be. Zero: one second. Where reading everything takes long, answers get older, up to 10 s: at most a tenth
+	// of the time is spent on it.
 	MaxAge time.Duration
 	// Now is the clock, time.Now. Required.
 	Now func() time.Time
@@ -112,10 +112,10 @@ func (q *Inquiry) refresh(ctx context.Context) error {
 	switch {
 	case c.err != nil && now.Sub(c.failed) < q.maxAge:
 		return c.err // those who have waited meanwhile do not wait once more
-	case c.err == nil && !c.at.IsZero() && now.Sub(c.at) < max(q.maxAge, 10*c.cost):
+	case c.err == nil && !c.at.IsZero() && now.Sub(c.at) < max(q.maxAge, min(10*c.cost, maxStale)):
 		return nil
 	}
-	if err := q.read(ctx, now); err != nil {
+	if err := q.read(ctx); err != nil {
 		c.err, c.failed = err, q.clock()
 		return err
 	}
@@ -124,16 +124,20 @@ func (q *Inquiry) refresh(ctx context.Context) error {
 }
 
 // maxReads is how often everything is read until no change comes in between. After that, alerts and groups may be of moments that are some
-// changes apart.
-const maxReads = 3
+// changes apart. maxStale is how old answers get at the most because reading takes long.
+const (
+	maxReads = 2
+	maxStale = 10 * time.Second
+)
 
-func (q *Inquiry) read(ctx context.Context, began time.Time) error {
+func (q *Inquiry) read(ctx context.Context) error {
 	// All that Notify knows is in one partition: the one that has this key.
 	where, err := q.generations.Get(ctx, everything)
 	if err != nil {
 		return err
 	}
 	for range maxReads {
+		began := q.clock()
 		before, err := q.generation(ctx, where.Partition)
 		if err != nil {
 			return err
