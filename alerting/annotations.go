@@ -93,7 +93,7 @@ func parseTemplate(text string) (t *template.Template, err error) {
 	if len(t.Templates()) > 1 {
 		return nil, errors.New("define and block are not for annotations: write the text where it belongs")
 	}
-	return t, checkTemplate(t.Root, false)
+	return t, inAnnotations.Check(t.Tree)
 }
 
 // place makes an error of text/template name the line and column of the user's text.

@@ -51,7 +51,7 @@ func TestHostileTemplatesAreRefused(t *testing.T) {
 		`{{range .Context}}{{range $.Context}}{{end}}{{end}}`:                   "within a range",
 		`{{range .Context}}{{if true}}{{range $.Context}}{{end}}{{end}}{{end}}`: "within a range",
 		`{{define "x"}}{{template "x"}}{{end}}{{template "x"}}`:                 "define and block",
-		`{{template "annotation"}}`:                                             "template is not for annotations",
+		`{{template "annotation"}}`:                                             "template is not taken",
 		`{{call .Rule}}`:                                                        "call is not for annotations",
 		`{{"x" | js | js}}`:                                                     "js is not for annotations",
 		`{{if (html .Rule)}}{{end}}`:                                            "html is not for annotations",

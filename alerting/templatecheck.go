@@ -8,6 +8,8 @@ import (
 	"text/template"
 	"text/template/parse"
 	"time"
+
+	"github.com/rossby-streams/rossby/alerting/internal/safetemplate"
 )
 
 // What a template may call. Of the rest of text/template's functions, call runs what it is given, and html, js and urlquery let a text
@@ -17,40 +19,34 @@ var allowedFunctions = []string{"and", "or", "not", "len", "index", "slice", "pr
 // ours are the variables that templates begin with.
 var ours = []string{"$labels", "$value", "$context"}
 
-// checkTemplate refuses what could spin or call anything.
-func checkTemplate(n parse.Node, inRange bool) error {
-	switch n := n.(type) {
-	case *parse.ListNode:
-		if n == nil {
-			return nil
-		}
-		for _, child := range n.Nodes {
-			if err := checkTemplate(child, inRange); err != nil {
-				return err
-			}
-		}
-	case *parse.TemplateNode:
-		return errors.New("template is not for annotations: write the text where it belongs")
-	case *parse.ActionNode:
-		return checkPipe(n.Pipe)
-	case *parse.IfNode:
-		return checkBranch(&n.BranchNode, inRange)
-	case *parse.WithNode:
-		return checkBranch(&n.BranchNode, inRange)
-	case *parse.RangeNode:
-		if inRange {
-			return errors.New("a range within a range is not for annotations")
-		}
-		if !overData(n.Pipe) {
-			return fmt.Errorf("range goes over $context, $labels or a part of them such as $context.lines, not over %s", n.Pipe)
-		}
-		return checkBranch(&n.BranchNode, true)
+// inAnnotations are the rules of annotations' templates.
+var inAnnotations = safetemplate.Rules{Call: mayCall, Range: mayRange, Declare: mayDeclare}
+
+func mayCall(name string) error {
+	if !slices.Contains(allowedFunctions, name) {
+		return fmt.Errorf("%s is not for annotations: there are and, or, not, len, index, slice, print, printf, println, eq, ne, lt, le, gt and ge", name)
 	}
 	return nil
 }
 
-func checkBranch(n *parse.BranchNode, inRange bool) error {
-	return errors.Join(checkPipe(n.Pipe), checkTemplate(n.List, inRange), checkTemplate(n.ElseList, inRange))
+func mayRange(over *parse.PipeNode, within int) error {
+	switch {
+	case within > 0:
+		return errors.New("a range within a range is not for annotations")
+	case !overData(over):
+		return errors.New("a range goes over $context, $labels or a part of them such as $context.lines")
+	}
+	return nil
+}
+
+// mayDeclare lets no variable of ours be given another meaning, which overData relies on.
+func mayDeclare(p *parse.PipeNode) error {
+	for _, v := range p.Decl {
+		if slices.Contains(ours, v.Ident[0]) && (p.Line > 1 || int(p.Pos) > len(shorthands)) {
+			return fmt.Errorf("%s has a meaning already: choose another name", v.Ident[0])
+		}
+	}
+	return nil
 }
 
 // overData says that a range goes over data from JSON: a number, such as a literal or a Duration, would make it spin.
@@ -71,39 +67,6 @@ func overData(p *parse.PipeNode) bool {
 		}
 	}
 	return len(path) > 0 && (path[0] == "Context" || path[0] == "Labels")
-}
-
-// checkPipe lets no variable of ours be given another meaning, which overData relies on, and nothing be called but what is allowed.
-func checkPipe(p *parse.PipeNode) error {
-	for _, v := range p.Decl {
-		if slices.Contains(ours, v.Ident[0]) {
-			if p.Line > 1 || int(p.Pos) > len(shorthands) {
-				return fmt.Errorf("%s has a meaning already: choose another name", v.Ident[0])
-			}
-		}
-	}
-	for _, c := range p.Cmds {
-		for _, arg := range c.Args {
-			if err := checkArgument(arg); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func checkArgument(arg parse.Node) error {
-	switch a := arg.(type) {
-	case *parse.IdentifierNode:
-		if !slices.Contains(allowedFunctions, a.Ident) {
-			return fmt.Errorf("%s is not for annotations: there are and, or, not, len, index, slice, print, printf, println, eq, ne, lt, le, gt and ge", a.Ident)
-		}
-	case *parse.PipeNode:
-		return checkPipe(a)
-	case *parse.ChainNode:
-		return checkArgument(a.Node)
-	}
-	return nil
 }
 
 // functions are text/template's that could make a text of any length, within bounds.

@@ -53,7 +53,7 @@ func ParseTemplate(text string) (*Template, error) {
 	if len(parsed.Templates()) > 1 {
 		return nil, errors.New("template: define and block are not taken: write the text where it belongs")
 	}
-	if err := checkNode(parsed.Root, outside); err != nil {
+	if err := inNotices.Check(parsed.Tree); err != nil {
 		return nil, fmt.Errorf("template: %w", err)
 	}
 	t := &Template{parsed: parsed}

@@ -5,15 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"text/template/parse"
-)
 
-// place is where a node is: within how many ranges.
-type place int
-
-const (
-	outside place = iota
-	inRange
-	inInnerRange
+	"github.com/rossby-streams/rossby/alerting/internal/safetemplate"
 )
 
 // What ranges go over: lists of data, and nothing else has these names. Alerts within alerts would be a square of them.
@@ -26,42 +19,26 @@ var (
 // chained, and print makes a text of any length.
 var mayCall = []string{"and", "or", "not", "len", "index", "slice", "eq", "ne", "lt", "le", "gt", "ge", "break", "continue"}
 
-// checkNode refuses what could spin, or call anything.
-func checkNode(n parse.Node, at place) error {
-	switch n := n.(type) {
-	case *parse.ListNode:
-		if n == nil {
-			return nil
-		}
-		for _, child := range n.Nodes {
-			if err := checkNode(child, at); err != nil {
-				return err
-			}
-		}
-	case *parse.TemplateNode:
-		return fmt.Errorf("line %d: template is not taken: write the text where it belongs", n.Line)
-	case *parse.ActionNode:
-		return checkPipe(n.Pipe)
-	case *parse.IfNode:
-		return checkBranch(&n.BranchNode, at)
-	case *parse.WithNode:
-		return checkBranch(&n.BranchNode, at)
-	case *parse.RangeNode:
-		if !mayRange(n.Pipe, at) {
-			return fmt.Errorf("line %d: range %s: it goes over .Alerts, labels or annotations, and within that over labels or annotations", n.Line, n.Pipe)
-		}
-		return checkBranch(&n.BranchNode, at+1)
+// inNotices are the rules of notices' templates.
+var inNotices = safetemplate.Rules{Call: checkCall, Range: checkRange, Declare: func(*parse.PipeNode) error { return nil }}
+
+func checkCall(name string) error {
+	if _, ours := functions()[name]; !ours && !slices.Contains(mayCall, name) {
+		return fmt.Errorf("%s is not taken; see Template for what is", name)
 	}
 	return nil
 }
 
-func checkBranch(n *parse.BranchNode, at place) error {
-	return errors.Join(checkPipe(n.Pipe), checkNode(n.List, at), checkNode(n.ElseList, at))
+func checkRange(over *parse.PipeNode, within int) error {
+	if !mayRange(over, within) {
+		return errors.New("it goes over .Alerts, labels or annotations, and within that over labels or annotations")
+	}
+	return nil
 }
 
 // mayRange says that a range goes over a list of the data by its name: a variable may hold a number, which would make it spin.
-func mayRange(p *parse.PipeNode, at place) bool {
-	if len(p.Cmds) != 1 || len(p.Cmds[0].Args) != 1 || at >= inInnerRange {
+func mayRange(p *parse.PipeNode, within int) bool {
+	if len(p.Cmds) != 1 || len(p.Cmds[0].Args) != 1 || within > 1 {
 		return false
 	}
 	var path []string
@@ -75,30 +52,5 @@ func mayRange(p *parse.PipeNode, at place) bool {
 		return false
 	}
 	last := path[len(path)-1]
-	return slices.Contains(overPairs, last) || at == outside && slices.Contains(overAlerts, last)
-}
-
-func checkPipe(p *parse.PipeNode) error {
-	for _, c := range p.Cmds {
-		for _, arg := range c.Args {
-			if err := checkArgument(arg); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func checkArgument(arg parse.Node) error {
-	switch a := arg.(type) {
-	case *parse.IdentifierNode:
-		if _, ours := functions()[a.Ident]; !ours && !slices.Contains(mayCall, a.Ident) {
-			return fmt.Errorf("%s is not taken; see Template for what is", a.Ident)
-		}
-	case *parse.PipeNode:
-		return checkPipe(a)
-	case *parse.ChainNode:
-		return checkArgument(a.Node)
-	}
-	return nil
+	return slices.Contains(overPairs, last) || within == 0 && slices.Contains(overAlerts, last)
 }
