@@ -158,7 +158,7 @@ func (f *Feed) follow(ctx context.Context, on bool) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = watch.Stop() }() // the connection may be gone, and the watcher with it
+	defer EndWatch(watch)
 	for {
 		select {
 		case <-ctx.Done():
@@ -176,6 +176,13 @@ func (f *Feed) follow(ctx context.Context, on bool) error {
 				return err
 			}
 		}
+	}
+}
+
+// EndWatch ends a watcher, and waits for its goroutine: that may be about to hand over an entry.
+func EndWatch(watch jetstream.KeyWatcher) {
+	_ = watch.Stop() // the connection may be gone, and the watcher with it
+	for range watch.Updates() {
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rossby-streams/rossby/alerting/internal/bucket"
 	"github.com/rossby-streams/rossby/alerting/notify"
 	"github.com/rossby-streams/rossby/alerting/notify/silencebucket"
 )
@@ -81,7 +82,7 @@ func (s *silences) entries(ctx context.Context) ([]kept, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the silences: %w", err)
 	}
-	defer func() { _ = watch.Stop() }() // the connection may be gone, and the watcher with it
+	defer bucket.EndWatch(watch)
 	var all []kept
 	for {
 		select {
