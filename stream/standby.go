@@ -78,7 +78,8 @@ func (m *Membership) warm() []string {
 	return items
 }
 
-// follow tells Follow what has changed. Only one goroutine at a time calls it.
+// follow tells Follow what has changed. It begins with items that somebody holds: others are taken at once, and their holders may not have
+// been heard of yet. Only one goroutine at a time calls it.
 func (m *Membership) follow() {
 	if m.cfg.Follow == nil {
 		return
@@ -87,7 +88,8 @@ func (m *Membership) follow() {
 	var items []string
 	for _, item := range m.cfg.Items {
 		claim := m.claims[item]
-		if m.held[item] != nil || claim.seq == 0 {
+		_, follows := slices.BinarySearch(m.copies.items, item)
+		if m.held[item] != nil || !follows && m.peers[claim.Member] == nil {
 			continue
 		}
 		if m.wanted[item] == m.id || m.later[item] == m.id || m.cfg.Standby && m.standby(item, claim.Member) == m.id {
