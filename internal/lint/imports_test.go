@@ -44,7 +44,7 @@ var importTable = []area{
 	{root: "alerting/rulebucket", ours: []string{"alerting", "alerting/internal/bucket", "stream"}, oursInTests: []string{"processor"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/internal/bucket", ours: []string{"alerting", "stream"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/notify/silencebucket", ours: []string{"alerting/notify", "alerting/internal/bucket", "stream"}, oursInTests: []string{"alerting", "processor"}, theirs: []string{natsGo, zap, json}},
-	{root: "alerting/notify/api", ours: []string{"alerting", "alerting/internal/bucket", "alerting/notify", "alerting/notify/silencebucket", "processor", "stream"}, theirs: []string{natsGo, zap, json}},
+	{root: "alerting/notify/api", ours: []string{"alerting", "alerting/internal/bucket", "alerting/notify", "alerting/notify/silencebucket", "processor", "stream"}, oursInTests: []string{"alerting/notify/notifyfile"}, theirs: []string{natsGo, zap, json}},
 	{root: "alerting/internal/safetemplate"},
 	{root: "alerting/notify/receivers", ours: []string{"alerting/notify", "alerting/internal/safetemplate", "processor"}, oursInTests: []string{"alerting", "alerting/notify/notifyfile", "stream"}, theirs: []string{natsGo, goMail}},
 	{root: "alerting/notify/notifyfile", ours: []string{"alerting/notify", "alerting/internal/document"}},
