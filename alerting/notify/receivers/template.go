@@ -39,6 +39,9 @@ const (
 	maxTemplateAlerts = 500
 	maxPatternBytes   = 256
 	maxFunctionBytes  = 8 << 10
+	// maxWork is how many bytes all calls of functions take in one filling, and what a pattern counts beside its text: it is compiled each time.
+	maxWork     = 1 << 20
+	patternWork = 1 << 10
 )
 
 // ParseTemplate reads a template and tries it. The error says where in the text what is wrong.
@@ -46,7 +49,7 @@ func ParseTemplate(text string) (*Template, error) {
 	if len(text) > maxTemplateBytes || !utf8.ValidString(text) {
 		return nil, fmt.Errorf("the template has %d bytes: at most %d of UTF-8 are taken", len(text), maxTemplateBytes)
 	}
-	parsed, err := template.New("template").Option("missingkey=zero").Funcs(functions()).Parse(text)
+	parsed, err := template.New("template").Option("missingkey=zero").Funcs(functions(new(work))).Parse(text)
 	if err != nil {
 		return nil, err
 	}
@@ -162,8 +165,12 @@ func (p *page) Write(b []byte) (int, error) {
 }
 
 func (t *Template) fill(n *notify.Notification, most int, escape func(string) string) (string, error) {
+	filling, err := t.parsed.Clone() // with a measure of work of its own
+	if err != nil {
+		return "", err
+	}
 	out := page{most: most}
-	err := t.parsed.Execute(&out, data(n, escape))
+	err = filling.Funcs(functions(new(work))).Execute(&out, data(n, escape))
 	if errors.Is(err, errFull) {
 		return strings.ToValidUTF8(out.text.String()[:max(most-3, 0)], "") + "...", nil
 	}
@@ -187,37 +194,50 @@ func (t *Template) words(n *notify.Notification, most int, escape func(string) s
 	return cut(otherwise, most-len(why)) + why
 }
 
-func functions() template.FuncMap {
-	bounded := func(text string) error {
-		if len(text) > maxFunctionBytes {
-			return fmt.Errorf("the text has %d bytes: functions take %d", len(text), maxFunctionBytes)
-		}
-		return nil
+// work is how many bytes functions have taken in one filling: a range over alerts within which texts are searched could last for minutes.
+type work struct{ done int }
+
+func (w *work) take(text string, more int) error {
+	if len(text) > maxFunctionBytes {
+		return fmt.Errorf("the text has %d bytes: functions take %d", len(text), maxFunctionBytes)
 	}
+	if w.done += len(text) + more; w.done > maxWork {
+		return fmt.Errorf("the functions have taken more than %d bytes in all: call them for fewer alerts, or on shorter texts", maxWork)
+	}
+	return nil
+}
+
+func functions(w *work) template.FuncMap {
 	one := func(f func(string) string) func(string) (string, error) {
 		return func(text string) (string, error) {
-			if err := bounded(text); err != nil {
+			if err := w.take(text, 0); err != nil {
 				return "", err
 			}
 			return f(text), nil
 		}
 	}
+	search := func(pattern, text string) (*regexp.Regexp, error) {
+		if err := w.take(text, patternWork); err != nil {
+			return nil, err
+		}
+		return compile(pattern)
+	}
 	return template.FuncMap{
 		"toUpper": one(strings.ToUpper), "toLower": one(strings.ToLower), "trimSpace": one(strings.TrimSpace), "title": one(titled),
 		"join": func(between string, texts []string) (string, error) {
 			all := strings.Join(texts, between)
-			return all, bounded(all)
+			return all, w.take(all, 0)
 		},
 		"match": func(pattern, text string) (bool, error) {
-			re, err := compile(pattern)
+			re, err := search(pattern, text)
 			if err != nil {
 				return false, err
 			}
-			return re.MatchString(text), bounded(text)
+			return re.MatchString(text), nil
 		},
 		"reReplaceAll": func(pattern, by, text string) (string, error) {
-			re, err := compile(pattern)
-			if err != nil || bounded(text) != nil || len(by) > maxPatternBytes {
+			re, err := search(pattern, text)
+			if err != nil || len(by) > maxPatternBytes {
 				return "", errors.Join(err, fmt.Errorf("reReplaceAll takes texts of %d bytes, and replaces by %d", maxFunctionBytes, maxPatternBytes))
 			}
 			return re.ReplaceAllString(text, by), nil

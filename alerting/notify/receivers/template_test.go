@@ -3,6 +3,7 @@ package receivers_test
 import (
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rossby-streams/rossby/alerting/notify"
 	"github.com/rossby-streams/rossby/alerting/notify/receivers"
 )
 
@@ -151,4 +153,19 @@ func FuzzTemplate(f *testing.F) {
 			require.LessOrEqual(t, len(made.Words(&n, 100)), 100)
 		}
 	})
+}
+
+// TestTemplatesDoNotSpin searches a long text for each label of each alert: it would take minutes.
+func TestTemplatesDoNotSpin(t *testing.T) {
+	long := strings.Repeat("a", 8000)
+	searching := parsed(t, `{{range .Alerts}}{{range .Labels.SortedPairs}}{{if match "(a|b)*c$" "`+long+`"}}x{{end}}{{end}}{{end}}`)
+	n := notify.Notification{Receiver: "r"}
+	labels := make(map[string]string)
+	for i := range 20 {
+		labels[fmt.Sprint("label", i)] = "v"
+	}
+	for range 500 {
+		n.Alerts = append(n.Alerts, notify.Alert{Labels: labels})
+	}
+	require.Contains(t, searching.Words(&n, 100_000), "the functions have taken more than 1048576 bytes in all")
 }

@@ -23,7 +23,7 @@ var mayCall = []string{"and", "or", "not", "len", "index", "slice", "eq", "ne", 
 var inNotices = safetemplate.Rules{Call: checkCall, Range: checkRange, Declare: func(*parse.PipeNode) error { return nil }}
 
 func checkCall(name string) error {
-	if _, ours := functions()[name]; !ours && !slices.Contains(mayCall, name) {
+	if _, ours := functions(new(work))[name]; !ours && !slices.Contains(mayCall, name) {
 		return fmt.Errorf("%s is not taken; see Template for what is", name)
 	}
 	return nil
