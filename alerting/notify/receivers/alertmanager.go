@@ -11,7 +11,8 @@ import (
 )
 
 // Alertmanager posts alerts to one, over its API v2. It groups and routes for itself: a route with GroupBy "..." and a short GroupWait
-// hands each alert on as it is.
+// hands each alert on as it is. What is larger than 1 MiB loses what its annotations have beyond 200 bytes, and goes in several requests if need
+// be: no alert is left out.
 type Alertmanager struct {
 	// HTTP is where it is, without /api/v2.
 	HTTP
@@ -39,9 +40,26 @@ func (a *Alertmanager) Send(ctx context.Context, d processor.Delivery[notify.Not
 			alerts[i].EndsAt = d.Value.At.Add(orDefault(a.Hold, defaultHold))
 		}
 	}
+	return a.postAll(ctx, d.Token, alerts, false)
+}
+
+// postAll posts alerts within bounds. Posted again they are the same alerts, so that a failure amid them does no harm.
+func (a *Alertmanager) postAll(ctx context.Context, token string, alerts []postable, short bool) error {
 	body, err := json.Marshal(alerts)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("encode the alerts: %w", err)
+	case len(body) <= maxWebhookBytes || short && len(alerts) < 2:
+		return a.post(ctx, "/api/v2/alerts", token, body)
+	case !short:
+		for i := range alerts {
+			alerts[i].Annotations = shortened(alerts[i].Annotations)
+		}
+		return a.postAll(ctx, token, alerts, true)
 	}
-	return a.post(ctx, "/api/v2/alerts", d.Token, body)
+	half := len(alerts) / 2
+	if err := a.postAll(ctx, token+"/0", alerts[:half], true); err != nil {
+		return err
+	}
+	return a.postAll(ctx, token+"/1", alerts[half:], true)
 }

@@ -155,15 +155,16 @@ func (m *Message) annotated() (size int) {
 
 // shorten cuts annotations: they may have the context of an alarm in them.
 func (m *Message) shorten() {
-	short := func(texts map[string]string) map[string]string {
-		cuts := make(map[string]string, len(texts))
-		for name, text := range texts {
-			cuts[name] = cut(text, shortAnnotation)
-		}
-		return cuts
-	}
-	m.CommonAnnotations = short(m.CommonAnnotations)
+	m.CommonAnnotations = shortened(m.CommonAnnotations)
 	for i := range m.Alerts {
-		m.Alerts[i].Annotations = short(m.Alerts[i].Annotations)
+		m.Alerts[i].Annotations = shortened(m.Alerts[i].Annotations)
 	}
+}
+
+func shortened(texts map[string]string) map[string]string {
+	cuts := make(map[string]string, len(texts))
+	for name, text := range texts {
+		cuts[name] = cut(text, shortAnnotation)
+	}
+	return cuts
 }
