@@ -81,7 +81,8 @@ func takeover(b *testing.B, server *embedded.Server, client *stream.Client, p *s
 	is := func(n int, state processor.TaskState) func() bool {
 		return func() bool {
 			for _, s := range app.Stats() {
-				idle := state != processor.TaskRunning || s.Wait == processor.WaitRecords
+				caughtUp := s.Wait == processor.WaitRecords && !slices.ContainsFunc(s.Inputs, func(i processor.InputStats) bool { return i.Next <= 1 || i.Lag > 0 })
+				idle := state != processor.TaskRunning || caughtUp
 				if s.State == state && idle && s.ToRestore == 0 {
 					n--
 				}
