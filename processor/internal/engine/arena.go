@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/maphash"
 	"iter"
@@ -151,6 +152,7 @@ func (a *arena) append(key []byte, row stored) (pos uint64) {
 		var data []byte
 		if n > 0 { // the first one grows as it must
 			data = make([]byte, 0, max(segmentBytes, need))
+			a.segments[n-1].fit()
 		}
 		a.segments = append(a.segments, segment{data: data})
 		n++
@@ -160,6 +162,13 @@ func (a *arena) append(key []byte, row stored) (pos uint64) {
 	s.data = appendRow(s.data, key, row)
 	s.live += len(s.data) - offset
 	return (a.first+uint64(n)-1)<<offsetBits | uint64(offset)
+}
+
+// fit lets go of room that nothing will be appended to: there is much of it where the next row is a large one.
+func (s *segment) fit() {
+	if len(s.data)*4 < cap(s.data)*3 {
+		s.data = bytes.Clone(s.data)
+	}
 }
 
 func appendRow(dst, key []byte, row stored) []byte {
