@@ -17,9 +17,6 @@ import (
 // has slept longer looks at the journal before it publishes anything.
 const lease = 5 * time.Second
 
-// deliveryChunk is how many records are published between two looks at the lease.
-const deliveryChunk = 4096
-
 // offsetsEvery is how often the group's durable consumers, which people look at, follow the commits.
 const offsetsEvery = time.Second
 
@@ -158,7 +155,7 @@ func (c *committer) lettersAmong(outbox []stream.Outgoing) (n int) {
 // deliver publishes an outbox, and hands over what is for no topic.
 func (c *committer) deliver(ctx context.Context, outbox []stream.Outgoing) error {
 	outbox, parcels := c.sort(outbox)
-	if err := c.publish(ctx, outbox); err != nil {
+	if err := c.client.PublishOwned(ctx, outbox, c.verify); err != nil {
 		return err
 	}
 	for name, batch := range parcels {
@@ -188,30 +185,17 @@ func (c *committer) sort(outbox []stream.Outgoing) (topics []stream.Outgoing, pa
 	return topics, parcels
 }
 
-// verify makes sure that the task is still ours, unless that is known.
+// verify makes sure that the task is still ours, unless that is known. It asks both clocks how long ago it was known: the monotonic one may
+// stand while the machine sleeps, and the other one may be set.
 func (c *committer) verify(ctx context.Context) error {
-	if time.Since(c.heard) <= lease {
+	now := time.Now()
+	if ago := now.Round(0).Sub(c.heard.Round(0)); now.Sub(c.heard) <= lease && 0 <= ago && ago <= lease {
 		return nil
 	}
 	if err := c.journal.Verify(ctx); err != nil {
 		return err
 	}
 	c.heard = time.Now()
-	return nil
-}
-
-// publish publishes an outbox, after making sure that the task is still ours.
-func (c *committer) publish(ctx context.Context, outbox []stream.Outgoing) error {
-	for len(outbox) > 0 {
-		if err := c.verify(ctx); err != nil {
-			return err
-		}
-		n := min(len(outbox), deliveryChunk)
-		if err := c.client.Publish(ctx, outbox[:n]); err != nil {
-			return err
-		}
-		outbox = outbox[n:]
-	}
 	return nil
 }
 

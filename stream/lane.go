@@ -29,6 +29,9 @@ const (
 	// flow asks the server for an acknowledgement every so many messages; it may
 	// choose a smaller number, up to 500.
 	flow = "500"
+	// askAfter is how long a writer that may have been replaced must not have sent
+	// anything to be asked amid a session whether it still may.
+	askAfter = time.Second
 )
 
 // outMsg is a message on its way out.
@@ -57,10 +60,9 @@ var defaultLimits = limits{records: publishWindow, bytes: windowBytes, linger: d
 // has stored. So pipelining cannot reorder, and after a failure the lane
 // continues exactly behind what was stored. It asks about the session until the
 // server answers. Only where the server does not know it any more (it was
-// restarted, or its last answer was lost) the lane looks for its own marks at
-// the end of the partition. Without marks it sends again from the last
-// acknowledged message on, and message ids, where there are any, make the server
-// drop what comes twice.
+// restarted, or its last answer was lost) the lane looks for its own marks, or
+// else for the ids of its messages, at the end of the partition. Without either
+// it sends again from the last acknowledged message on.
 //
 // Timers are driven by whoever waits: add and wait call tick.
 type lane struct {
@@ -70,8 +72,9 @@ type lane struct {
 	part   int
 	stream string
 	limits
-	mark *marker // nil: the messages carry none
-	ids  named
+	mark  *marker // nil: the messages carry none
+	ids   named
+	owned func(context.Context) error // asked before a session is opened; nil: nobody is
 
 	telling   sync.Mutex // held while reports are given, so that they stay in order
 	mu        sync.Mutex
@@ -134,10 +137,19 @@ func (l *lane) add(ctx context.Context, m outMsg, last bool) error {
 	if l.closed {
 		return ErrClosed
 	}
+	now := time.Now()
+	if l.owned != nil && l.retryAt.IsZero() && (l.sess == nil || now.Sub(l.lastSend) > askAfter) {
+		l.mu.Unlock()
+		err := l.owned(ctx)
+		l.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
 	l.queue = append(l.queue, m)
 	l.held += m.size()
 	if l.retryAt.IsZero() && (l.sess == nil || !l.sess.closing) {
-		l.transmit(&l.queue[len(l.queue)-1], last)
+		l.transmit(&l.queue[len(l.queue)-1], last, now)
 	}
 	return nil
 }
@@ -181,6 +193,9 @@ func (l *lane) await(ctx context.Context) error {
 	var err error
 	select {
 	case <-changed:
+		if l.owned != nil {
+			l.tick(ctx) // there may be something to send again
+		}
 	case <-t.C:
 		l.tick(ctx)
 	case <-ctx.Done():
@@ -214,11 +229,11 @@ func (l *lane) tick(ctx context.Context) bool {
 		if l.sess != nil {
 			l.retryAt = time.Time{}
 			l.finish()
-		} else if !l.doubt || l.settle(ctx) {
+		} else if (!l.doubt || l.settle(ctx)) && l.permitted(ctx) {
 			l.resend()
 		}
 	case s == nil:
-		l.resend()
+		l.again()
 	case !s.closing && now.Sub(l.lastSend) >= l.limits.linger:
 		l.finish()
 	case !l.c.nc.IsConnected():
@@ -237,9 +252,12 @@ func (l *lane) tick(ctx context.Context) bool {
 
 // transmit sends the message behind the last one of the session, which it opens
 // when there is none.
-func (l *lane) transmit(m *outMsg, last bool) {
+func (l *lane) transmit(m *outMsg, last bool, now time.Time) {
 	s := l.sess
 	if s == nil {
+		if l.cutOff() {
+			return
+		}
 		s = &session{lane: l, id: nuid.Next(), start: l.base + uint64(len(l.queue)) - 1}
 		l.open(s)
 	}
@@ -252,7 +270,7 @@ func (l *lane) transmit(m *outMsg, last bool) {
 		s.closing = true
 	}
 	s.sent++
-	l.lastSend = time.Now()
+	l.lastSend = now
 	if last || s.sent == 1 {
 		l.lastWord = l.lastSend
 	}
@@ -287,27 +305,6 @@ func (s *session) publish(nc *nats.Conn, m *outMsg, op byte) error {
 		return nc.PublishRequest(m.subject, string(b), m.data)
 	}
 	return nc.PublishMsg(&nats.Msg{Subject: m.subject, Reply: string(b), Header: headers, Data: m.data})
-}
-
-// named gives messages their ids in one header for all of a lane: a map for each costs more than all else that is done for it here.
-type named struct {
-	header nats.Header
-	value  []string // in header
-}
-
-// headers gives the headers of a message, which are valid until the next call.
-func (d *named) headers(m *outMsg) nats.Header {
-	switch {
-	case m.id == "":
-		return m.headers
-	case len(m.headers) > 0:
-		return nats.Header(Headers(m.headers).with(jetstream.MsgIDHeader, m.id))
-	case d.header == nil:
-		d.value = make([]string, 1)
-		d.header = nats.Header{jetstream.MsgIDHeader: d.value}
-	}
-	d.value[0] = m.id
-	return d.header
 }
 
 // finish ends the session: the server answers how much it has stored.
@@ -366,7 +363,7 @@ func (l *lane) pause(err error) {
 // resend opens a session for everything that is not acknowledged.
 func (l *lane) resend() {
 	l.retryAt = time.Time{}
-	if len(l.queue) == 0 {
+	if len(l.queue) == 0 || l.cutOff() {
 		return
 	}
 	s := &session{lane: l, id: nuid.Next(), start: l.base}
@@ -375,7 +372,7 @@ func (l *lane) resend() {
 		if l.sess != s || s.closing {
 			return // the connection failed meanwhile
 		}
-		l.transmit(&l.queue[i], false)
+		l.transmit(&l.queue[i], false, time.Now())
 	}
 }
 
@@ -453,7 +450,7 @@ func (l *lane) answered(s *session, at uint64, a answer) {
 			l.failed(s)
 			return
 		}
-		l.resend()
+		l.again()
 	}
 }
 
@@ -471,12 +468,12 @@ func (l *lane) failed(s *session) {
 	case s.failErr == nil || s.failSeq != l.base-s.start+1:
 		// A hole: the rest was lost with a connection or a leader. What the
 		// server has is known, so there is nothing to wait for.
-		l.resend()
+		l.again()
 	case permanent(s.failErr):
 		err := &PublishError{Topic: l.spec.Name, Partition: l.part, Key: l.queue[0].key, Err: typed(s.failErr)}
 		l.fail(err)
 		l.advance(1, err)
-		l.resend()
+		l.again()
 	default:
 		l.retry(s.failErr)
 	}

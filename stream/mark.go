@@ -1,12 +1,9 @@
 package stream
 
 import (
-	"context"
-	"errors"
 	"maps"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,12 +21,6 @@ const (
 	markSize = len("NATS/1.0\r\n\r\n") + len(MarkHeader) + len(": \r\n") + markID + len(".18446744073709551615")
 	// markID is the length of a lane's name for itself.
 	markID = 11
-	// firstTail is how many messages are read at first to find the last mark.
-	firstTail = 2 * publishWindow
-	// tailTimeout bounds one such reading.
-	tailTimeout = time.Minute
-	// clockSkew is how much the clocks of two leaders may differ.
-	clockSkew = time.Minute
 )
 
 // marker makes the marks of one lane. nil makes none.
@@ -87,94 +78,23 @@ func withoutMark(h Headers) Headers {
 	return h
 }
 
-// settle finds out what of the queue is stored. The lock is free meanwhile, and
-// retryAt keeps others from sending. false: it is not known, or does not matter
-// any more.
-func (l *lane) settle(ctx context.Context) bool {
-	since := l.since
-	l.settling = true
-	l.mu.Unlock()
-	n, err := l.lastStored(ctx, since)
-	l.mu.Lock()
-	l.settling = false
+// named gives messages their ids in one header for all of a lane: a map for each costs more than all else that is done for it here.
+type named struct {
+	header nats.Header
+	value  []string // in header
+}
+
+// headers gives the headers of a message, which are valid until the next call.
+func (d *named) headers(m *outMsg) nats.Header {
 	switch {
-	case len(l.queue) == 0:
-		return false
-	case errors.Is(err, jetstream.ErrStreamNotFound), errors.As(err, new(*TopicNotFoundError)):
-		l.giveUp(&TopicNotFoundError{Topic: l.spec.Name, Partition: l.part})
-		return false
-	case err != nil:
-		l.retry(err)
-		return false
+	case m.id == "":
+		return m.headers
+	case len(m.headers) > 0:
+		return nats.Header(Headers(m.headers).with(jetstream.MsgIDHeader, m.id))
+	case d.header == nil:
+		d.value = make([]string, 1)
+		d.header = nats.Header{jetstream.MsgIDHeader: d.value}
 	}
-	l.doubt = false
-	if n > l.base {
-		l.advance(int(min(n-l.base, uint64(len(l.queue)))), nil)
-	}
-	return true
-}
-
-// lastStored gives the number of this lane's last record in the partition, and 0
-// when there is none that was stored after since: records are stored in order, so
-// all before it were stored, too. It looks at the end of the partition first and
-// then further back.
-func (l *lane) lastStored(ctx context.Context, since time.Time) (uint64, error) {
-	info, err := l.c.streamInfo(ctx, l.stream)
-	if err != nil {
-		return 0, err
-	}
-	// The clock of the server counts, not ours.
-	oldest := info.TimeStamp.Add(-time.Since(since) - clockSkew)
-	first, end := max(info.State.FirstSeq, 1), info.State.LastSeq
-	for tail := uint64(firstTail); ; tail *= 4 {
-		from := first
-		if end > first+tail {
-			from = end - tail
-		}
-		last, reached, err := l.lastMark(ctx, from, end)
-		if err != nil || last > 0 || from == first || reached.Before(oldest) {
-			return last, err
-		}
-	}
-}
-
-// lastMark gives the highest mark of this lane in the messages from to end, and
-// when the first of them was stored.
-func (l *lane) lastMark(ctx context.Context, from, end uint64) (last uint64, reached time.Time, err error) {
-	ctx, cancel := context.WithTimeout(ctx, tailTimeout)
-	defer cancel()
-	if from > end {
-		return 0, reached, nil
-	}
-	if some, err := l.c.hasAfter(ctx, l.stream, from-1); err != nil || !some {
-		return 0, time.Now(), err // all of them were deleted
-	}
-	f := l.c.ephemeralFeed(l.stream, jetstream.ConsumerConfig{HeadersOnly: true})
-	f.last = from - 1
-	f.errs = l.spec.feedErrors(l.part)
-	f.handle = func(m *nats.Msg, p position) bool {
-		if p.stream > end {
-			return false
-		}
-		if reached.IsZero() {
-			reached = p.time()
-		}
-		last = max(last, l.mark.number(m.Header.Get(MarkHeader)))
-		return p.pending > 0 && p.stream < end
-	}
-	if err := f.open(ctx); err != nil {
-		return 0, reached, err
-	}
-	defer f.close()
-	if err := f.run(ctx); err != nil {
-		return 0, reached, err
-	}
-	return last, reached, ctx.Err()
-}
-
-// suspect is called when the server does not know the session, or does not speak
-// of it: how much of it is stored must be found out before anything is sent again.
-func (l *lane) suspect(err error) {
-	l.retry(err)
-	l.doubt = l.mark != nil
+	d.value[0] = m.id
+	return d.header
 }

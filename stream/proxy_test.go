@@ -20,6 +20,7 @@ type proxy struct {
 	mu      sync.Mutex
 	conns   []net.Conn
 	swallow bool // what the server says is lost
+	blocked bool // nobody is let through
 	edited  func([]byte) []byte
 	closed  bool
 }
@@ -53,10 +54,14 @@ func (p *proxy) accept() {
 			continue
 		}
 		p.mu.Lock()
-		if p.closed {
+		if p.closed || p.blocked {
+			closed := p.closed
 			p.mu.Unlock()
 			_ = errors.Join(client.Close(), server.Close())
-			return
+			if closed {
+				return
+			}
+			continue
 		}
 		p.conns = append(p.conns, client, server)
 		p.mu.Unlock()
@@ -97,6 +102,16 @@ func (p *proxy) loseAnswers() {
 	p.mu.Lock()
 	p.swallow = true
 	p.mu.Unlock()
+}
+
+// block ends all connections, and allows no new ones until it is undone.
+func (p *proxy) block(on bool) {
+	p.mu.Lock()
+	p.blocked = on
+	p.mu.Unlock()
+	if on {
+		p.cut()
+	}
 }
 
 // cut ends all connections; new ones work well.

@@ -35,11 +35,21 @@ type Outgoing struct {
 
 // Publish stores the records and returns when the server has acknowledged all
 // of them. Records of one partition are stored in the order given; what fails
-// is sent again, from there on, until ctx ends. Without ids a record may then
-// be stored twice. A record that is too large is a *TooLargeError before
+// is sent again, from there on, until ctx ends. Records with ids are looked for in
+// their partition first where it is not known whether they are stored; without ids
+// a record may then be stored twice. A record that is too large is a *TooLargeError before
 // anything is sent; a topic that does not exist a *TopicNotFoundError; a record
 // that the server refuses for good a *PublishError, and the others are stored.
 func (c *Client) Publish(ctx context.Context, batch []Outgoing) error {
+	return c.PublishOwned(ctx, batch, nil)
+}
+
+// PublishOwned is Publish for a writer that another one may have replaced while it
+// slept, or could not reach the server. owned is asked before the first record of a partition is
+// sent, and before anything is sent again; its error ends the publishing, and is
+// returned. It should answer at once as long as the answer is known. nil is asked
+// nothing.
+func (c *Client) PublishOwned(ctx context.Context, batch []Outgoing, owned func(context.Context) error) error {
 	type place struct {
 		topic string
 		part  int
@@ -62,6 +72,7 @@ func (c *Client) Publish(ctx context.Context, batch []Outgoing) error {
 				return err
 			}
 			l = c.newLane(acks, spec, o.Partition, defaultLimits)
+			l.owned = owned
 			groups[at] = l
 		}
 		if msgs[i], err = c.outgoing(l, o); err != nil {
