@@ -17,6 +17,9 @@ import (
 // ready; the server offers no event to wait for.
 const pollEvery = 5 * time.Millisecond
 
+// errBusy is for poll: the server has work at hand.
+var errBusy = errors.New("embedded: the server is at work")
+
 // Server is a NATS server in this process. Its methods may be called from
 // several goroutines.
 type Server struct {
@@ -156,14 +159,38 @@ func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// Stop ends the server and returns when everything is down, the files are
-// closed and the directory is released. Further calls wait for the first one
+// Stop lets JetStream finish what it has been asked, for a second at most, ends
+// the server and returns when everything is down, the files are closed and the
+// directory is released. Further calls wait for the first one
 // and return what it returned.
 func (s *Server) Stop() error {
 	s.stop.Do(func() {
+		s.settle()
 		s.srv.Shutdown()
 		s.srv.WaitForShutdown()
 		s.stopErr = s.storage.close()
 	})
 	return s.stopErr
+}
+
+// settle waits, for a second at most, until JetStream has answered what it was
+// asked before the stop. nats-server 2.15.2 forgets a stream that it is still
+// creating when it shuts down, with the goroutines and files of its store. A
+// request counts only once it has been read from its connection, so there must
+// be nothing to do twice in a row.
+func (s *Server) settle() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	idle := 0
+	_ = poll(ctx, func() error { // who goes on asking loses what was asked, as with any server that stops
+		if info, err := s.srv.Jsz(nil); err != nil || info.API.Inflight > 0 {
+			idle = 0
+		} else {
+			idle++
+		}
+		if idle < 2 {
+			return errBusy
+		}
+		return nil
+	})
 }
