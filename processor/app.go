@@ -28,7 +28,7 @@ type Config struct {
 	// SessionTimeout is after how much silence the other instances take over the tasks of this one. 0: stream.DefaultSessionTimeout.
 	SessionTimeout time.Duration
 	// Standby makes a second instance follow each task, so that it goes on at once when the first one dies, however large its state. It
-	// costs the memory of another copy. It must be the same for all instances of the app.
+	// costs the memory, or the room on disk, of another copy. It must be the same for all instances of the app.
 	Standby bool
 	// Guarantee is what becomes of results when an instance dies. The default is ExactlyOnce. It may be changed from one run to the next.
 	Guarantee Guarantee

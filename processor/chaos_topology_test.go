@@ -20,12 +20,13 @@ import (
 )
 
 // What the instances of the chaos test run: words of lines, counted in windows behind a repartition, told with each change and once
-// more when the window has closed; and a copy of the lines, whose order per key shows whether anything was reordered on its way.
+// more when the window has closed; counted for all time as well, on disk; and a copy of the lines, whose order per key shows whether anything was reordered on its way.
 var (
 	chaosLines  = stream.Topic[line]{Name: "chaos-lines", Partitions: 6, Time: func(l line) time.Time { return l.At }}
 	chaosCopies = stream.Topic[string]{Name: "chaos-copies", Partitions: 6}
 	chaosCounts = stream.Topic[windowCount]{Name: "chaos-counts", Partitions: 6}
 	chaosTotals = stream.Topic[windowCount]{Name: "chaos-totals", Partitions: 6}
+	chaosEver   = stream.Topic[int64]{Name: "chaos-ever", Partitions: 6}
 )
 
 const (
@@ -50,6 +51,7 @@ func chaosTopology() (*processor.Topology, error) {
 	processor.MapRecord(processor.Count(word, counting), withStart).To(chaosCounts)
 	counting.Name, counting.Emit = "totals", processor.OnClose
 	processor.MapRecord(processor.Count(word, counting), withStart).To(chaosTotals)
+	processor.Count(word, processor.Counting{Name: "ever", Keep: processor.OnDisk}).To(chaosEver)
 	return b.Build()
 }
 
@@ -62,8 +64,9 @@ var (
 )
 
 // largeTopology keeps the last value of each key, and passes on those that are no filling.
-func largeTopology() (*processor.Topology, error) {
+func largeTopology(keep processor.Medium) (*processor.Topology, error) {
 	b := processor.NewBuilder("large")
+	b.KeepState(keep)
 	latest := processor.Reduce(processor.From(b, largeIn), processor.Reduction[string]{Name: "latest", Add: func(_, v string) string { return v }})
 	latest.AsStream().Filter(func(v string) bool { return strings.HasPrefix(v, "probe") }).To(largeOut)
 	return b.Build()
@@ -79,7 +82,10 @@ type chaosInstance struct {
 	URLs    []string
 	Session time.Duration
 	Standby bool
-	Large   bool // it runs largeTopology rather than chaosTopology, without replicas
+	// Large makes it run largeTopology rather than chaosTopology, without replicas. Keep says where the state is, StateDir in which folder.
+	Large    bool
+	Keep     processor.Medium
+	StateDir string
 }
 
 // runChaosInstance works until it is asked to stop.
@@ -110,14 +116,14 @@ func (i chaosInstance) run() error {
 	defer closeClient()
 	build := chaosTopology
 	if i.Large {
-		build = largeTopology
+		build = func() (*processor.Topology, error) { return largeTopology(i.Keep) }
 	}
 	topology, err := build()
 	if err != nil {
 		return err
 	}
 	core := zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.Lock(os.Stderr), zap.DebugLevel)
-	return processor.NewApp(client, topology, processor.Config{Logger: zap.New(core), SessionTimeout: i.Session, Standby: i.Standby}).Run(ctx)
+	return processor.NewApp(client, topology, processor.Config{Logger: zap.New(core), SessionTimeout: i.Session, Standby: i.Standby, StateDir: i.StateDir}).Run(ctx)
 }
 
 func (i chaosInstance) replicas() int {

@@ -120,7 +120,8 @@ func (x *chaosRun) start(slot int) {
 	x.t.Helper()
 	x.started++
 	p := &chaosProcess{name: fmt.Sprintf("instance-%d", x.started), gate: newGate(x.t, x.cluster.URLs())}
-	text, err := json.Marshal(chaosInstance{URLs: p.gate.urls, Session: x.plan.session, Standby: true})
+	state := filepath.Join(x.logs, fmt.Sprintf("state-%d", slot)) // who comes next in this slot finds what this one has left
+	text, err := json.Marshal(chaosInstance{URLs: p.gate.urls, Session: x.plan.session, Standby: true, StateDir: state})
 	require.NoError(x.t, err)
 	p.log, err = os.Create(filepath.Join(x.logs, p.name+".log"))
 	require.NoError(x.t, err)
@@ -272,7 +273,7 @@ func (x *chaosRun) finish() {
 	}
 	topology, err := chaosTopology()
 	require.NoError(x.t, err)
-	require.NoError(x.t, processor.NewApp(x.client, topology, processor.Config{Bounded: true}).Run(x.t.Context()))
+	require.NoError(x.t, processor.NewApp(x.client, topology, processor.Config{Bounded: true, StateDir: x.t.TempDir()}).Run(x.t.Context()))
 }
 
 // check compares what there is with what there should be.
@@ -318,6 +319,13 @@ func (x *chaosRun) check() {
 		got[c] = r.Value.N
 	}
 	require.Equal(x.t, want, got)
-	x.t.Logf("survived %v; %d instances; %d lines, %d copies, %d counts, %d totals, each once and in order; seed %d",
-		x.faults, x.started, x.plan.lines, copies, updates, len(got), x.plan.seed)
+	ever, counted := make(map[string]int64), 0
+	for _, r := range all(x.t, x.client, chaosEver) {
+		require.Equal(x.t, ever[r.Key]+1, r.Value, "word %q: lost, doubled or out of order", r.Key)
+		ever[r.Key] = r.Value
+		counted++
+	}
+	require.Equal(x.t, updates, counted)
+	x.t.Logf("survived %v; %d instances; %d lines, %d copies, %d counts, %d totals, %d counts on disk, each once and in order; seed %d",
+		x.faults, x.started, x.plan.lines, copies, updates, len(got), counted, x.plan.seed)
 }

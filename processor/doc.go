@@ -74,10 +74,11 @@
 // # Guarantees
 //
 //   - Exactly-once: positions, stream time, timers, state and produced records of a batch are one message in the journal. It is
-//     there or it is not. Produced records are published after it, with identities that let a second publication be dropped:
-//     by the server within the topic's duplicate window; when an outage was longer, by looking at what the topic holds.
+//     there or it is not. Produced records are published after it, with identities: whoever does not know whether they are
+//     stored, because an answer was lost or because it has taken the task over, looks at what the topic holds.
 //   - A stale owner, one whose task another instance has taken over, is fenced: its next commit fails, and nothing of it is
-//     ever published. Run returns an error that wraps stream.ErrFenced.
+//     ever published. One that has slept, or was cut off, looks at its journal before it goes on to publish. Run returns an
+//     error that wraps stream.ErrFenced.
 //   - A restart changes no result: stream time and timers are part of the commit.
 //   - A task takes the record with the lowest event time among its inputs; the order within a partition never changes. An input
 //     that has run dry is waited for if the server has more of it, and not if it is caught up.
@@ -102,8 +103,10 @@
 //     times with stores on disk, and is read once at the start, for tasks with stores on disk only from where they stand.
 //   - Instances of one app whose topologies keep the same state share its tasks, whatever else differs: a record is processed by the code
 //     of whoever has its task. A bounded run takes all tasks over, and ends instances that are running.
-//   - A task with a store on disk is followed by nobody: whoever takes it over restores it then, from its own disk if it has had it before.
+//   - A copy of a task with a store on disk is on the disk of whoever keeps it: each instance needs the room for the tasks that it follows, too.
 //   - A dead letter is a whole record: one branch or one result of many that fails takes the others of the record back. Give such an
 //     operator the policy Skip if the rest should stay.
+//   - Records that a stale owner had handed to the network before it was replaced may arrive after those of its successor. The server drops them
+//     by their ids unless they are late by more than the topic's DuplicateWindow (2 minutes by default): do not make it shorter than networks stall.
 //   - A record cannot be larger than the server's max_payload; a commit can.
 package processor

@@ -3,6 +3,9 @@ package processor_test
 import (
 	"context"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -72,8 +75,14 @@ func newServer(t *testing.T) (*embedded.Server, *stream.Client) {
 // TestInstancesShareTasks lets instances come, leave and die at random while records come in. Whoever has counted a line, it counts
 // once.
 func TestInstancesShareTasks(t *testing.T) {
-	for name, standby := range map[string]bool{"with standbys": true, "without": false} {
+	for name, topology := range map[string]func(*testing.T) *processor.Topology{
+		"with standbys": wordCount, "without": wordCount, "with standbys, on disk": wordCountOnDisk,
+	} {
 		t.Run(name, func(t *testing.T) {
+			start := func(server *embedded.Server) *running {
+				cfg := processor.Config{SessionTimeout: 300 * time.Millisecond, Standby: name != "without", StateDir: t.TempDir()}
+				return startInstance(t, server, topology(t), cfg)
+			}
 			server, client := newServer(t)
 			require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
 			const n = 20_000
@@ -84,8 +93,7 @@ func TestInstancesShareTasks(t *testing.T) {
 					<-time.After(200 * time.Millisecond) // so that every change meets some
 				}
 			})
-			cfg := processor.Config{SessionTimeout: 300 * time.Millisecond, Standby: standby}
-			alive := []*running{startInstance(t, server, wordCount(t), cfg)}
+			alive := []*running{start(server)}
 			left, killed, moved := 0, 0, 0
 			for range 14 {
 				<-time.After(time.Duration(rand.IntN(400)) * time.Millisecond)
@@ -98,7 +106,7 @@ func TestInstancesShareTasks(t *testing.T) {
 					alive[i].kill()
 					killed++
 				default:
-					alive = append(alive, startInstance(t, server, wordCount(t), cfg))
+					alive = append(alive, start(server))
 					continue
 				}
 				moved += alive[i].tasks()
@@ -109,7 +117,7 @@ func TestInstancesShareTasks(t *testing.T) {
 				r.leave(t)
 				moved += r.tasks()
 			}
-			require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+			require.NoError(t, processor.NewApp(client, topology(t), processor.Config{Bounded: true, StateDir: t.TempDir()}).Run(t.Context()))
 			checkCounts(t, client, n)
 			t.Logf("%d instances left, %d were killed, %d take-overs of 8 tasks, %d lines", left, killed, moved, n)
 		})
@@ -131,6 +139,55 @@ func TestNewInstanceWarmsUp(t *testing.T) {
 	second.leave(t)
 	require.Eventually(t, func() bool { return first.tasks() == 12 }, time.Minute, 5*time.Millisecond)
 	first.leave(t)
+}
+
+// TestStandbyOnDisk has an instance follow tasks with stores on disk. It goes on from its own disk when it is started again, and takes over
+// without reading the journal when their owner dies.
+func TestStandbyOnDisk(t *testing.T) {
+	server, client := newServer(t)
+	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
+	produced := 0
+	count := func(n int) {
+		produce(t, client, lines, textLines(produced + n)[produced:]...)
+		produced += n
+		awaitCounts(t, client, produced)
+	}
+	dir := t.TempDir()
+	start := func(name string) *running {
+		return startInstance(t, server, wordCountOnDisk(t), processor.Config{StateDir: filepath.Join(dir, name), Standby: true, Instance: name})
+	}
+	// entries says how many entries of the journals of tasks on disk were read until a message was logged, for each time.
+	entries := func(r *running, message string) (n []int64) {
+		for _, e := range r.logs.FilterMessage(message).All() {
+			if fields := e.ContextMap(); strings.Contains(fields["task"].(string), "by-word") {
+				n = append(n, fields["journal_entries"].(int64))
+			}
+		}
+		return n
+	}
+	const follows, few = "follows the task's owner", 20
+	one := start("one")
+	for range 60 {
+		count(20)
+	}
+	other := start("other")
+	require.Eventually(t, func() bool { return len(entries(other, follows)) == 4 && other.tasks() == 4 }, time.Minute, 5*time.Millisecond)
+	require.Greater(t, slices.Min(entries(other, follows)), int64(few), "it has read the journals")
+	for range 20 {
+		count(20)
+	}
+	other.leave(t)
+	count(20)
+	other = start("other")
+	require.Eventually(t, func() bool { return len(entries(other, follows)) == 4 && other.tasks() == 4 }, time.Minute, 5*time.Millisecond)
+	require.Less(t, slices.Max(entries(other, follows)), int64(few), "it has the rest on its disk")
+	count(20)
+	one.kill()
+	require.Eventually(t, func() bool { return other.tasks() == 8 }, time.Minute, 5*time.Millisecond)
+	require.Less(t, slices.Max(entries(other, "took over")), int64(few), "it was warm")
+	count(200)
+	other.leave(t)
+	checkCounts(t, client, produced)
 }
 
 // TestStaticInstance restarts an instance with a name of its own: the other one does not get its tasks.

@@ -52,6 +52,7 @@ type runner struct {
 	passed  bool      // the app's gate: it may take records
 	desk    *desk     // nil: nobody can ask
 	entered bool      // it has been the owner
+	onDisk  bool      // the task has its share of the state database
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {

@@ -92,11 +92,9 @@ func (t *Topology) needsDisk() bool {
 
 // replay gives the task its state back: from the journal, or from the state database and from what follows in the journal.
 func (r *runner) replay(ctx context.Context, journal *stream.Journal) (entries int, err error) {
-	from := uint64(0)
-	if r.task.NeedsDisk() {
-		if from, err = r.task.OpenDisk(r.app.state.Space(r.app.topology.app + "/" + r.task.ID())); err != nil {
-			return 0, err
-		}
+	from, err := r.openDisk()
+	if err != nil {
+		return 0, err
 	}
 	restore := func(e stream.Entry) error {
 		entries++
@@ -105,14 +103,33 @@ func (r *runner) replay(ctx context.Context, journal *stream.Journal) (entries i
 		return r.task.Restore(e.Seq, e.Data)
 	}
 	err = journal.ReplayFrom(ctx, from, restore)
-	other := errors.Is(err, engine.ErrOtherJournal) || from > 0 && errors.Is(err, stream.ErrTrimmed)
-	if other || err == nil && !r.task.Confirmed() {
-		r.log.Warn("the state database has state of another journal, or of a part of this one that has been trimmed; it is built again", zap.Uint64("position", from))
-		if err := r.task.DropDisk(); err != nil {
+	if r.isOther(from, err) || err == nil && !r.task.Confirmed() {
+		if err := r.forgetDisk(from); err != nil {
 			return 0, err
 		}
-		r.stored = nil
 		err = journal.ReplayFrom(ctx, 0, restore)
 	}
 	return entries, err
+}
+
+// openDisk gives the task its share of the state database, once, if it has a store there. It says from where on the journal is wanted.
+func (r *runner) openDisk() (from uint64, err error) {
+	if r.onDisk || !r.task.NeedsDisk() {
+		return 0, nil
+	}
+	r.onDisk = true
+	return r.task.OpenDisk(r.app.state.Space(r.app.topology.app + "/" + r.task.ID()))
+}
+
+// isOther reports whether reading the journal from a position has shown that the state database does not go with it, before anything
+// was applied.
+func (r *runner) isOther(from uint64, err error) bool {
+	return errors.Is(err, engine.ErrOtherJournal) || from > 0 && errors.Is(err, stream.ErrTrimmed) && !r.task.Confirmed()
+}
+
+// forgetDisk lets the task's share of the state database be built again.
+func (r *runner) forgetDisk(from uint64) error {
+	r.log.Warn("the state database has state of another journal, or of a part of this one that has been trimmed; it is built again", zap.Uint64("position", from))
+	r.stored = nil
+	return r.task.DropDisk()
 }

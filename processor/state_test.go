@@ -26,7 +26,14 @@ import (
 )
 
 // wordCountOnDisk is wordCount with its counts on disk, and a timer that belongs to the task, too.
-func wordCountOnDisk() (*processor.Topology, error) {
+func wordCountOnDisk(t *testing.T) *processor.Topology {
+	t.Helper()
+	topology, err := buildWordCountOnDisk()
+	require.NoError(t, err)
+	return topology
+}
+
+func buildWordCountOnDisk() (*processor.Topology, error) {
 	b := processor.NewBuilder("wordcount")
 	b.KeepState(processor.OnDisk)
 	text := processor.Map(processor.From(b, lines), func(l line) string { return l.Text })
@@ -37,8 +44,7 @@ func wordCountOnDisk() (*processor.Topology, error) {
 
 func onDisk(t *testing.T, client *stream.Client, dir string, log *zap.Logger) error {
 	t.Helper()
-	topology, err := wordCountOnDisk()
-	require.NoError(t, err)
+	topology := wordCountOnDisk(t)
 	return processor.NewApp(client, topology, processor.Config{Bounded: true, StateDir: dir, Logger: log}).Run(t.Context())
 }
 
@@ -76,8 +82,7 @@ func TestDiskAndJournalOfDifferentLives(t *testing.T) {
 	dir := t.TempDir()
 	produce(t, client, lines, textLines(1000)...)
 	require.NoError(t, onDisk(t, client, dir, zap.NewNop()))
-	topology, err := wordCountOnDisk()
-	require.NoError(t, err)
+	topology := wordCountOnDisk(t)
 	for _, part := range topology.Parts() {
 		for p := range part.Partitions {
 			require.NoError(t, client.DeleteJournal(t.Context(), fmt.Sprintf("wordcount-%s-%d-journal", part.Plan.Name, p)))
@@ -96,8 +101,7 @@ func TestStateFolderErrors(t *testing.T) {
 	require.ErrorIs(t, onDisk(t, client, "", zap.NewNop()), processor.ErrNoStateDir)
 
 	dir := t.TempDir()
-	topology, err := wordCountOnDisk()
-	require.NoError(t, err)
+	topology := wordCountOnDisk(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error)
 	go func() { first <- processor.NewApp(client, topology, processor.Config{StateDir: dir}).Run(ctx) }()
@@ -135,7 +139,7 @@ func runChild(arg string) int {
 		var client *stream.Client
 		var topology *processor.Topology
 		if client, err = stream.NewClient(nc, stream.Config{}); err == nil {
-			if topology, err = wordCountOnDisk(); err == nil {
+			if topology, err = buildWordCountOnDisk(); err == nil {
 				err = processor.NewApp(client, topology, processor.Config{StateDir: dir}).Run(context.Background())
 			}
 		}
@@ -184,8 +188,7 @@ func TestWindowsCannotBeKeptOnDisk(t *testing.T) {
 // TestStoresOnDiskInADriver: the driver, too, has a database that a crash does not take.
 func TestStoresOnDiskInADriver(t *testing.T) {
 	for point := processortest.BeforeAppend; point <= processortest.AfterStore; point++ {
-		topology, err := wordCountOnDisk()
-		require.NoError(t, err)
+		topology := wordCountOnDisk(t)
 		d := processortest.New(t, topology)
 		crashed := map[string]bool{}
 		d.CrashWhen(func(s processortest.Step) bool {

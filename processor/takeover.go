@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rossby-streams/rossby/processor/internal/engine"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -21,6 +22,9 @@ type storedEntry struct {
 }
 
 func (e storedEntry) compare(seq uint64) int { return cmp.Compare(e.seq, seq) }
+
+// beginsEvery is after how many entries a follower with stores on disk asks where the journal begins, so that it can forget what is before.
+const beginsEvery = 1000
 
 // follow opens the journal and keeps the task's state as its owner has committed it, until the task is this instance's or ctx ends.
 func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
@@ -37,9 +41,6 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 	default:
 	}
 	r.enter(TaskFollowing, nil)
-	if r.task.NeedsDisk() {
-		return journal, r.await(ctx) // its state is on the disk of whoever has had it
-	}
 	until, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
@@ -51,37 +52,76 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 		case <-until.Done():
 		}
 	})
-	var deskErr error
-	err = journal.Follow(until, stream.Follower{
+	err = r.keepCopy(until, journal)
+	stop()
+	r.desk.close()
+	return journal, err
+}
+
+// keepCopy applies what is in the journal, and what comes, to this instance's copy of the task.
+func (r *runner) keepCopy(ctx context.Context, journal *stream.Journal) error {
+	from, err := r.openDisk()
+	if err != nil {
+		return err
+	}
+	err = r.apply(ctx, journal, from)
+	if r.isOther(from, err) {
+		if err := r.forgetDisk(from); err != nil {
+			return err
+		}
+		err = r.apply(ctx, journal, 0)
+	}
+	return err
+}
+
+// apply follows a journal from a position on until ctx ends.
+func (r *runner) apply(ctx context.Context, journal *stream.Journal, from uint64) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var own error
+	fail := func(err error) bool {
+		own = err
+		stop()
+		return false
+	}
+	entries := 0
+	err := journal.Follow(ctx, from, stream.Follower{
 		Entry: func(e stream.Entry) error {
 			r.restoring(e)
 			r.stored = append(r.stored, storedEntry{e.Seq, e.Stored})
 			if err := r.desk.applying(func() error { return r.task.Follow(e.Seq, e.Data) }); err != nil {
 				return err
 			}
+			if e.Pending == 0 && !r.task.Confirmed() {
+				return engine.ErrOtherJournal
+			}
 			first, _ := slices.BinarySearchFunc(r.stored, r.task.Oldest(), storedEntry.compare)
 			r.stored = r.stored[first:]
-			return nil
+			if entries++; entries%beginsEvery != 0 || !r.task.NeedsDisk() {
+				return nil
+			}
+			begins, err := journal.First(ctx)
+			if err == nil {
+				r.task.JournalBegins(begins)
+			}
+			return err
 		},
-		CaughtUp: func(entries int) {
+		CaughtUp: func(entries int) bool {
+			if !r.task.Confirmed() {
+				if entries == 0 { // nothing will come that could confirm it
+					return fail(engine.ErrOtherJournal)
+				}
+				return false
+			}
 			r.log.Debug("follows the task's owner", zap.Int("journal_entries", entries))
 			r.warm()
-			deskErr = r.desk.open(true)
+			if err := r.desk.open(true); err != nil {
+				return fail(err)
+			}
+			return true
 		},
 	})
-	stop()
-	r.desk.close()
-	return journal, errors.Join(err, deskErr)
-}
-
-// await returns when the task is this instance's, or ctx has ended. There is nothing to warm up.
-func (r *runner) await(ctx context.Context) error {
-	r.warm()
-	select {
-	case <-r.owned:
-	case <-ctx.Done():
-	}
-	return nil
+	return errors.Join(err, own)
 }
 
 // takeOver restores what is missing of the task, fences whoever had it before, and delivers what they did not.

@@ -35,12 +35,13 @@ func BenchmarkTakeover(b *testing.B) {
 	}
 	for _, size := range sizes {
 		for _, standby := range []bool{false, true} {
-			b.Run(fmt.Sprintf("%dMB/standby=%t", size/1_000_000, standby), func(b *testing.B) { benchmarkTakeover(b, size, standby) })
+			b.Run(fmt.Sprintf("%dMB/standby=%t", size/1_000_000, standby), func(b *testing.B) { benchmarkTakeover(b, size, standby, processor.InMemory) })
 		}
+		b.Run(fmt.Sprintf("%dMB/standby=true/disk", size/1_000_000), func(b *testing.B) { benchmarkTakeover(b, size, true, processor.OnDisk) })
 	}
 }
 
-func benchmarkTakeover(b *testing.B, size int, standby bool) {
+func benchmarkTakeover(b *testing.B, size int, standby bool, keep processor.Medium) {
 	server := embeddedtest.StartWith(b, embedded.Config{Port: embedded.RandomPort})
 	client, err := stream.NewClient(embeddedtest.ConnectTo(b, server), stream.Config{})
 	require.NoError(b, err)
@@ -55,22 +56,22 @@ func benchmarkTakeover(b *testing.B, size int, standby bool) {
 	require.NoError(b, p.Flush(b.Context()))
 	var took []time.Duration
 	for b.Loop() {
-		took = append(took, takeover(b, server, client, p, standby))
+		took = append(took, takeover(b, server, client, p, chaosInstance{Session: takeoverSession, Standby: standby, Large: true, Keep: keep}))
 	}
 	require.NoError(b, p.Close(b.Context()))
 	slices.Sort(took)
 	median := took[len(took)/2]
 	b.ReportMetric(float64(median.Milliseconds()), "ms")
 	b.ReportMetric(median.Seconds()/takeoverSession.Seconds(), "sessions")
-	name := fmt.Sprintf("from SIGKILL to the successor's first record, %d MB of state, standby %t, against the session timeout", size/1_000_000, standby)
+	name := fmt.Sprintf("from SIGKILL to the successor's first record, %d MB of state %v, standby %t, against the session timeout", size/1_000_000, keep, standby)
 	require.NoError(b, benchtable.Record(name, 1/median.Seconds(), 1/takeoverSession.Seconds(), "1/s"))
 }
 
 // takeover lets a process run one of the two tasks, kills it, and returns how long nobody ran the task.
-func takeover(b *testing.B, server *embedded.Server, client *stream.Client, p *stream.Producer[string], standby bool) time.Duration {
-	topology, err := largeTopology()
+func takeover(b *testing.B, server *embedded.Server, client *stream.Client, p *stream.Producer[string], i chaosInstance) time.Duration {
+	topology, err := largeTopology(i.Keep)
 	require.NoError(b, err)
-	app := processor.NewApp(client, topology, processor.Config{SessionTimeout: takeoverSession, Standby: standby})
+	app := processor.NewApp(client, topology, processor.Config{SessionTimeout: i.Session, Standby: i.Standby, StateDir: b.TempDir()})
 	ctx, stop := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- app.Run(ctx) }()
@@ -83,7 +84,8 @@ func takeover(b *testing.B, server *embedded.Server, client *stream.Client, p *s
 			for _, s := range app.Stats() {
 				caughtUp := s.Wait == processor.WaitRecords && !slices.ContainsFunc(s.Inputs, func(i processor.InputStats) bool { return i.Next <= 1 || i.Lag > 0 })
 				idle := state != processor.TaskRunning || caughtUp
-				if s.State == state && idle && s.ToRestore == 0 {
+				warm := state != processor.TaskFollowing || s.Restored > 0 // there is something to restore, so none means that it has not begun
+				if s.State == state && idle && warm && s.ToRestore == 0 {
 					n--
 				}
 			}
@@ -95,7 +97,8 @@ func takeover(b *testing.B, server *embedded.Server, client *stream.Client, p *s
 		require.Eventually(b, f, 10*time.Minute, 20*time.Millisecond, "%s: %+v", what, app.Stats())
 	}
 	wait("both tasks run here", func() bool { return is(2, processor.TaskRunning)() })
-	text, err := json.Marshal(chaosInstance{URLs: []string{server.URL()}, Session: takeoverSession, Standby: standby, Large: true})
+	i.URLs, i.StateDir = []string{server.URL()}, b.TempDir()
+	text, err := json.Marshal(i)
 	require.NoError(b, err)
 	other := exec.Command(os.Args[0]) // #nosec: this very program
 	other.Env = append(os.Environ(), chaosEnv+"="+string(text))
@@ -103,7 +106,7 @@ func takeover(b *testing.B, server *embedded.Server, client *stream.Client, p *s
 	require.NoError(b, err)
 	require.NoError(b, other.Start())
 	wait("one of them runs there", func() bool {
-		return is(1, processor.TaskRunning)() && (is(1, processor.TaskFollowing)() == standby)
+		return is(1, processor.TaskRunning)() && (is(1, processor.TaskFollowing)() == i.Standby)
 	})
 	partition := -1
 	for _, s := range app.Stats() {

@@ -14,22 +14,23 @@ const almostThere = 16
 type Follower struct {
 	// Entry is called with every entry, in order. An error ends Follow. Required.
 	Entry func(Entry) error
-	// CaughtUp is called once, when Entry has had nearly all that there was, and
-	// with how many entries that was. nil: nobody is told.
-	CaughtUp func(entries int)
+	// CaughtUp is called when Entry has had nearly all that there was, with how many
+	// entries that was, and again with those that come until it returns true. nil:
+	// nobody is told.
+	CaughtUp func(entries int) bool
 }
 
-// Follow reads a journal that belongs to somebody else: every entry, and those that
-// come, until ctx ends, which is no error. Its reader keeps a copy of the owner's
+// Follow reads a journal that belongs to somebody else: every entry that begins at a
+// position or later, 0 being the beginning, and those that come, until ctx ends, which is no error. Its reader keeps a copy of the owner's
 // state, and becomes the owner by a Replay of the little that is missing. The error
 // matches ErrTrimmed when the owner has trimmed what was to come next.
-func (j *Journal) Follow(ctx context.Context, to Follower) error {
+func (j *Journal) Follow(ctx context.Context, from uint64, to Follower) error {
 	j.replayed = false
+	j.followed = replay{head: max(from, 1) - 1}
 	r := &j.followed
 	entries := 0
 	caughtUp := func() {
-		if to.CaughtUp != nil {
-			to.CaughtUp(entries)
+		if to.CaughtUp != nil && to.CaughtUp(entries) {
 			to.CaughtUp = nil
 		}
 	}

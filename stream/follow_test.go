@@ -42,7 +42,7 @@ func TestFollowAndTakeOver(t *testing.T) {
 	run, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := follower.Follow(run, stream.Follower{Entry: entry, CaughtUp: func(n int) { caughtUp <- n }}); err != nil {
+		if err := follower.Follow(run, 0, stream.Follower{Entry: entry, CaughtUp: func(n int) bool { caughtUp <- n; return true }}); err != nil {
 			t.Error(err)
 			stop()
 		}
@@ -88,9 +88,9 @@ func TestFollowAnEmptyJournal(t *testing.T) {
 	j, err := newClient(t).OpenJournal(ctx, "j")
 	require.NoError(t, err)
 	caughtUp := false
-	require.NoError(t, j.Follow(ctx, stream.Follower{
+	require.NoError(t, j.Follow(ctx, 0, stream.Follower{
 		Entry:    func(stream.Entry) error { return nil },
-		CaughtUp: func(int) { caughtUp = true; cancel() },
+		CaughtUp: func(int) bool { caughtUp = true; cancel(); return true },
 	}))
 	require.True(t, caughtUp)
 }
@@ -114,7 +114,7 @@ func TestFollowBeyondATrim(t *testing.T) {
 			run, stop := context.WithCancel(ctx)
 			defer stop()
 			n := 0
-			err = follower.Follow(run, stream.Follower{Entry: func(stream.Entry) error {
+			err = follower.Follow(run, 0, stream.Follower{Entry: func(stream.Entry) error {
 				if n++; n == 10 {
 					write(5000) // more than is on its way to a reader
 					require.NoError(t, owner.Trim(ctx, owner.Head()-5))

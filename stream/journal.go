@@ -196,6 +196,16 @@ func (c *Client) Journals(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
+// First gives the position of the oldest message that the journal holds: entries
+// before it have been trimmed.
+func (j *Journal) First(ctx context.Context) (uint64, error) {
+	info, err := j.c.knownInfo(ctx, j.name)
+	if err != nil {
+		return 0, &JournalError{Journal: j.name, Err: fmt.Errorf("ask where it begins: %w", err)}
+	}
+	return info.State.FirstSeq, nil
+}
+
 // Name is the journal's name.
 func (j *Journal) Name() string { return j.name }
 

@@ -49,11 +49,17 @@ func (f *folder) losePower(t *rapid.T) {
 
 func newDiskMachine(t require.TestingT) *machine {
 	m := newMachine()
-	m.shadow = nil
-	m.folder = &folder{fs: vfs.NewCrashableMem()}
-	m.folder.start(t)
+	for _, of := range []*machine{m, m.shadow} {
+		of.folder = &folder{fs: vfs.NewCrashableMem()}
+		of.folder.start(t)
+	}
 	m.crash(t)
 	return m
+}
+
+func (m *machine) close(t require.TestingT) {
+	require.NoError(t, m.folder.db.Close())
+	require.NoError(t, m.shadow.folder.db.Close())
 }
 
 // TestStateOnDiskSurvivesAnything is TestStateSurvivesAnything with a store on disk beside those in memory, and with all that can
@@ -61,7 +67,7 @@ func newDiskMachine(t require.TestingT) *machine {
 func TestStateOnDiskSurvivesAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newDiskMachine(t)
-		defer func() { require.NoError(t, m.folder.db.Close()) }()
+		defer m.close(t)
 		survive(t, m, map[string]func(*rapid.T){
 			"close and crash": func(t *rapid.T) {
 				require.NoError(t, m.folder.db.Close())
@@ -75,6 +81,19 @@ func TestStateOnDiskSurvivesAnything(t *testing.T) {
 				m.folder.start(t)
 				m.crash(t)
 			},
+			"the copy crashes": func(t *rapid.T) {
+				require.NoError(t, m.shadow.folder.db.Close())
+				m.shadow.folder.start(t)
+				m.shadow.task = nil
+			},
+			"the copy loses power": func(t *rapid.T) { m.shadow.folder.losePower(t); m.shadow.task = nil },
+			"the copy loses its folder": func(t *rapid.T) {
+				require.NoError(t, m.shadow.folder.db.Close())
+				m.shadow.folder.fs = vfs.NewCrashableMem()
+				m.shadow.folder.start(t)
+				m.shadow.task = nil
+			},
+			"the copy follows": func(t *rapid.T) { m.follow(t) },
 			"crash before the append": func(t *rapid.T) {
 				_, err := m.task.Commit("owner", true)
 				require.NoError(t, err)
@@ -138,7 +157,7 @@ func (m *machine) append(t require.TestingT) *Commit {
 // give everything back.
 func TestDiskJournalStaysSmall(t *testing.T) {
 	m := newDiskMachine(t)
-	defer func() { require.NoError(t, m.folder.db.Close()) }()
+	defer m.close(t)
 	filler := string(make([]byte, 1000))
 	for i := range 300 {
 		k := fmt.Sprintf("still %d", i)
@@ -283,7 +302,7 @@ func TestDiskOfOtherStores(t *testing.T) {
 // TestExpiredRowsLeaveTheDatabase: the journal is not told what stream time has passed, the database must be.
 func TestExpiredRowsLeaveTheDatabase(t *testing.T) {
 	m := newDiskMachine(t)
-	defer func() { require.NoError(t, m.folder.db.Close()) }()
+	defer m.close(t)
 	rows := func() (n int) {
 		for _, err := range m.folder.db.Space(m.task.ID()).From([]byte("r"), nil) {
 			require.NoError(t, err)
@@ -308,7 +327,7 @@ func TestExpiredRowsLeaveTheDatabase(t *testing.T) {
 // of their commits.
 func TestHomesAfterARestart(t *testing.T) {
 	m := newDiskMachine(t)
-	defer func() { require.NoError(t, m.folder.db.Close()) }()
+	defer m.close(t)
 	for i := range 100 {
 		id := timerID{fmt.Sprintf("timer %d", 1000-i), 1}
 		m.walls.Set(id.key, id.at)

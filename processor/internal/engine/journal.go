@@ -188,14 +188,38 @@ func (t *Task) oldestStore() store {
 }
 
 // Follow restores an entry of a task that another owner goes on with, and forgets what that owner no longer needs. Restored
-// ends a series of calls.
+// ends a series of calls. What is on disk has the entry then, so that it can be read, and so that a restart goes on behind it.
 func (t *Task) Follow(seq uint64, data []byte) error {
 	if err := t.Restore(seq, data); err != nil {
 		return err
+	}
+	if t.disk != nil {
+		if !t.Confirmed() {
+			return nil // the database has had it, and what follows, too
+		}
+		if err := t.disk.restored(); err != nil {
+			return t.stateError(seq, err)
+		}
 	}
 	for _, s := range t.stores {
 		s.prune(t.now)
 	}
 	t.Trim()
 	return nil
+}
+
+// JournalBegins tells a follower where the journal begins. The owner keeps every entry that has a live row: so there is none from before. A
+// store on disk does not know that by itself, since it is the owner who sweeps.
+func (t *Task) JournalBegins(seq uint64) {
+	if t.disk == nil {
+		return
+	}
+	for _, c := range t.journal.commits {
+		if c.seq >= seq {
+			for _, b := range t.disk.bases {
+				b.floor = max(b.floor, c.number)
+			}
+			return
+		}
+	}
 }

@@ -25,7 +25,7 @@ type machine struct {
 	journal map[uint64][]byte
 	seq     uint64
 	first   uint64
-	shadow  *machine // keeps a copy of the task warm; nil: with stores on disk
+	shadow  *machine // keeps a copy of the task warm; its seq is how far it has come
 
 	model model
 	saved model // the model at the last commit
@@ -71,7 +71,6 @@ func newMachine() *machine {
 	m.saved = m.model.clone()
 	m.make()
 	m.shadow = &machine{}
-	m.shadow.make()
 	return m
 }
 
@@ -101,9 +100,7 @@ func (m *machine) commit(t require.TestingT) {
 	require.NoError(t, err)
 	m.seq++
 	m.journal[m.seq] = c.Data
-	if m.shadow != nil {
-		require.NoError(t, m.shadow.task.Follow(m.seq, c.Data))
-	}
+	m.follow(t)
 	m.task.Appended(c.Number, m.seq)
 	require.NoError(t, c.Store(m.seq))
 	m.task.Delivered(c.Number)
@@ -132,22 +129,43 @@ func (m *machine) crash(t require.TestingT) {
 	m.model = m.saved.clone()
 }
 
-// takeOver lets the copy go on, and makes a new one of what the journal holds. Tasks with stores on disk have no copies.
-func (m *machine) takeOver(t require.TestingT) {
-	if m.shadow == nil {
-		m.crash(t)
-		return
+// follow lets the copy have what is in the journal. A copy that is new, or has been left behind, begins anew.
+func (m *machine) follow(t require.TestingT) {
+	s := m.shadow
+	if s.task == nil || s.seq+1 < m.first {
+		s.make()
+		s.first = m.first
+		s.seq = m.first - 1 + s.folder.open(t, s)
 	}
+	for s.seq < m.seq || !s.task.Confirmed() {
+		var err error
+		if s.seq < m.seq {
+			err = s.task.Follow(s.seq+1, m.journal[s.seq+1])
+		} else {
+			err = ErrOtherJournal
+		}
+		if errors.Is(err, ErrOtherJournal) {
+			require.NoError(t, s.task.DropDisk())
+			s.seq = m.first - 1
+			continue
+		}
+		require.NoError(t, err)
+		s.seq++
+	}
+	s.task.JournalBegins(m.first)
+}
+
+// takeOver lets the copy go on. The owner that was keeps the next one, with what is on its disk.
+func (m *machine) takeOver(t require.TestingT) {
+	m.follow(t)
 	warm := m.shadow
 	_, err := warm.task.Restored()
 	require.NoError(t, err)
 	m.task, m.kv, m.exp, m.win, m.timers, m.walls, m.fired = warm.task, warm.kv, warm.exp, warm.win, warm.timers, warm.walls, warm.fired
 	m.model = m.saved.clone()
-	m.shadow = &machine{}
-	m.shadow.make()
-	for seq := m.first; seq <= m.seq; seq++ {
-		require.NoError(t, m.shadow.task.Follow(seq, m.journal[seq]))
-	}
+	m.shadow = &machine{folder: m.folder}
+	m.folder = warm.folder
+	m.follow(t)
 }
 
 func (m *machine) advance(t require.TestingT, now int64) {
