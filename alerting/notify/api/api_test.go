@@ -135,10 +135,15 @@ func (w *world) start() {
 
 func newWorld(t *testing.T, change ...func(*api.Config)) *world {
 	t.Helper()
+	return worldOf(t, config(t), change...)
+}
+
+func worldOf(t *testing.T, notices notify.Config, change ...func(*api.Config)) *world {
+	t.Helper()
 	nc := embeddedtest.Connect(t)
 	client, err := stream.NewClient(nc, stream.Config{Storage: stream.Memory})
 	require.NoError(t, err)
-	w := &world{t: t, nc: nc, client: client, cfg: config(t)}
+	w := &world{t: t, nc: nc, client: client, cfg: notices}
 	for _, spec := range []stream.TopicSpec{samples.Spec(), alarms.Spec(), posted.Spec()} {
 		require.NoError(t, client.CreateTopic(t.Context(), spec))
 	}

@@ -43,7 +43,9 @@ func (w *world) sample(key string, value float64, at time.Time) {
 
 // TestExplain: an alarm is explained through its life, by its rule and by who is told.
 func TestExplain(t *testing.T) {
-	w := newWorld(t)
+	notices := config(t)
+	notices.Route.RepeatInterval = time.Hour // what was told is remembered for twice as long, also while a silence keeps it from being told again
+	w := worldOf(t, notices)
 	began := time.Now().UTC().Truncate(time.Second).Add(-time.Hour)
 	explain := func(path string) (e explained) {
 		w.get("/api/rossby/v1/explain?"+path, &e)

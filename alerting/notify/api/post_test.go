@@ -88,7 +88,7 @@ func TestTenThousandSilences(t *testing.T) {
 	for i := range 10_000 {
 		text := fmt.Sprintf(`{"matchers":[{"name":"alertname","value":"A%d"}],"startsAt":%q,"endsAt":%q,"createdBy":"a","comment":"c"}`,
 			i, now.Add(-time.Minute).Format(time.RFC3339), now.Add(time.Hour).Format(time.RFC3339))
-		_, err := js.PublishAsync(fmt.Sprint("$KV.silences.s", i), []byte(text))
+		_, err := js.PublishAsync(fmt.Sprint("$KV.silences.s", i), []byte(text), jetstream.WithStallWait(time.Minute))
 		require.NoError(t, err)
 	}
 	<-js.PublishAsyncComplete()
