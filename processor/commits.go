@@ -9,12 +9,14 @@ type commitState struct {
 	inFlight bool
 	records  int       // processed since the last commit
 	last     time.Time // when it was
+	limit    int       // bytes
 	trim     uint64    // to where the journal may be trimmed with the next one, 0: not
 }
 
 // commitIfDue commits when the inputs have run dry or the batch has grown large or old enough.
 func (r *runner) commitIfDue(dry bool) error {
 	c := &r.commits
+	full := r.full()
 	if c.inFlight {
 		select {
 		case res := <-c.results:
@@ -22,7 +24,7 @@ func (r *runner) commitIfDue(dry bool) error {
 				return err
 			}
 		default:
-			if c.records < batchLimit {
+			if c.records < batchLimit && !full {
 				return nil
 			}
 			r.waits(WaitCommit, "")
@@ -31,10 +33,15 @@ func (r *runner) commitIfDue(dry bool) error {
 			}
 		}
 	}
-	if !dry && !r.desk.isAsked() && c.records < batchRecords && time.Since(c.last) < batchAge {
+	if !dry && !full && !r.desk.isAsked() && c.records < batchRecords && time.Since(c.last) < batchAge {
 		return nil
 	}
 	return r.commit(false)
+}
+
+// full reports whether the next commit is as large as one message may be, about: a larger one is several, which the server stores twice.
+func (r *runner) full() bool {
+	return r.task.Pending() >= r.commits.limit
 }
 
 // commit hands what has happened since the last commit to the committer, if anything has or if it is forced. Who has asked for the state

@@ -3,8 +3,6 @@ package processor
 import (
 	"context"
 	"fmt"
-	"math"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,6 +23,7 @@ const offsetsEvery = time.Second
 type committer struct {
 	client    *stream.Client
 	journal   *stream.Journal
+	outbox    *stream.Outbox
 	group     string
 	partition int
 	guarantee Guarantee
@@ -108,12 +107,11 @@ func (c *committer) commit(ctx context.Context, j job) result {
 
 // confirm looks whose the task is, for answers that need no commit.
 func (c *committer) confirm(ctx context.Context, answers []told) result {
-	err := c.journal.Verify(ctx)
+	err := c.verify(ctx, true)
 	tell(answers, err)
 	if err != nil {
 		return result{err: fmt.Errorf("look whose the task is: %w", err)}
 	}
-	c.heard = time.Now()
 	return result{}
 }
 
@@ -125,8 +123,8 @@ func (c *committer) append(ctx context.Context, j *job) error {
 	if err != nil {
 		return fmt.Errorf("commit %d: %w", j.commit.Number, err)
 	}
-	c.heard = time.Now()
-	j.stored = c.heard.Sub(started)
+	c.heard = started // when it was asked: the answer may have waited for a machine that slept
+	j.stored = time.Since(started)
 	return nil
 }
 
@@ -155,11 +153,15 @@ func (c *committer) lettersAmong(outbox []stream.Outgoing) (n int) {
 // deliver publishes an outbox, and hands over what is for no topic.
 func (c *committer) deliver(ctx context.Context, outbox []stream.Outgoing) error {
 	outbox, parcels := c.sort(outbox)
-	if err := c.client.PublishOwned(ctx, outbox, c.verify); err != nil {
+	if err := c.outbox.Publish(ctx, outbox); err != nil {
 		return err
 	}
+	return c.handOver(ctx, parcels)
+}
+
+func (c *committer) handOver(ctx context.Context, parcels map[string][]stream.Outgoing) error {
 	for name, batch := range parcels {
-		if err := c.verify(ctx); err != nil {
+		if err := c.verify(ctx, false); err != nil {
 			return err
 		}
 		if err := c.external[name].deliver(ctx, batch); err != nil {
@@ -185,88 +187,42 @@ func (c *committer) sort(outbox []stream.Outgoing) (topics []stream.Outgoing, pa
 	return topics, parcels
 }
 
-// verify makes sure that the task is still ours, unless that is known. It asks both clocks how long ago it was known: the monotonic one may
-// stand while the machine sleeps, and the other one may be set.
-func (c *committer) verify(ctx context.Context) error {
+// verify makes sure that the task is still ours, unless that is known and does not have to be sure. It asks both clocks how long ago it was known: the
+// monotonic one may stand while the machine sleeps, and the other one may be set.
+func (c *committer) verify(ctx context.Context, sure bool) error {
 	now := time.Now()
-	if ago := now.Round(0).Sub(c.heard.Round(0)); now.Sub(c.heard) <= lease && 0 <= ago && ago <= lease {
+	if ago := now.Round(0).Sub(c.heard.Round(0)); !sure && now.Sub(c.heard) <= lease && 0 <= ago && ago <= lease {
 		return nil
 	}
 	if err := c.journal.Verify(ctx); err != nil {
 		return err
 	}
-	c.heard = time.Now()
+	c.heard = now
 	return nil
 }
 
-// redeliver publishes what a former owner may not have delivered. What its topics hold already is dropped: by the server
-// while its duplicate window remembers, else by looking.
+// redeliver publishes what a former owner may not have delivered: what its topics do not hold. Readers of repartition topics, and receivers that are
+// no topics, know for ever what they have had.
 func (c *committer) redeliver(ctx context.Context, u engine.Undelivered, stored time.Time) error {
-	outbox := u.Outbox
-	age := time.Since(stored)
-	if age < 0 || age > c.shortestWindow(outbox)/4 { // generous: clocks differ
-		var err error
-		if outbox, err = c.missing(ctx, outbox, stored); err != nil {
-			return err
+	outbox, parcels := c.sort(u.Outbox)
+	var internal, topics []stream.Outgoing
+	for _, o := range outbox {
+		if c.internal[o.Topic.Name] {
+			internal = append(internal, o)
+		} else {
+			topics = append(topics, o)
 		}
+	}
+	missing, err := c.outbox.Republish(ctx, topics, stored)
+	if err != nil {
+		return err
 	}
 	c.log.Info("redelivering the records of a commit", zap.Uint64("commit", u.Number),
-		zap.Int("records", len(u.Outbox)), zap.Int("missing", len(outbox)))
-	return c.deliver(ctx, outbox)
-}
-
-// shortestWindow returns how long the topics of an outbox remember message ids, at least. Readers of repartition topics know
-// for ever what they have had.
-func (c *committer) shortestWindow(outbox []stream.Outgoing) time.Duration {
-	window := time.Duration(math.MaxInt64)
-	for i := range outbox {
-		if name := outbox[i].Topic.Name; !c.internal[name] && c.external[name] == nil {
-			window = min(window, outbox[i].Topic.DuplicateWindow)
-		}
+		zap.Int("records", len(u.Outbox)), zap.Int("missing", len(u.Outbox)-len(topics)+missing))
+	if err := c.outbox.Publish(ctx, internal); err != nil {
+		return err
 	}
-	return window
-}
-
-// missing returns the records whose ids their partitions do not hold since the commit was stored. A compacted topic holds the
-// last record of each key: one that comes before a record that is there was there, too, and must not come back on top of it.
-func (c *committer) missing(ctx context.Context, outbox []stream.Outgoing, since time.Time) ([]stream.Outgoing, error) {
-	type place struct {
-		topic     string
-		partition int
-	}
-	type row struct {
-		place
-		key string
-	}
-	present := make(map[place]map[string]struct{})
-	replaced := make(map[row]bool)
-	var missing []stream.Outgoing
-	for i := len(outbox) - 1; i >= 0; i-- {
-		o := outbox[i]
-		if c.internal[o.Topic.Name] || c.external[o.Topic.Name] != nil { // they know what they have had
-			missing = append(missing, o)
-			continue
-		}
-		at := place{o.Topic.Name, o.Partition}
-		ids, ok := present[at]
-		if !ok {
-			var err error
-			if ids, err = c.client.PublishedIDs(ctx, o.Topic, o.Partition, since.Add(-time.Second)); err != nil {
-				return nil, fmt.Errorf("look for delivered records in topic %s, partition %d: %w", o.Topic.Name, o.Partition, err)
-			}
-			present[at] = ids
-		}
-		this := row{at, o.Key}
-		_, there := ids[o.ID]
-		if there && o.Topic.Compact {
-			replaced[this] = true
-		}
-		if !there && !replaced[this] {
-			missing = append(missing, o)
-		}
-	}
-	slices.Reverse(missing)
-	return missing, nil
+	return c.handOver(ctx, parcels)
 }
 
 // storeOffsets lets the group's durables follow the last commit, and drops what nobody needs any more from repartition

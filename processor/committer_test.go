@@ -35,6 +35,7 @@ func TestOneThatHasSleptLooksAtTheJournalFirst(t *testing.T) {
 	}
 
 	c := &committer{client: client, journal: stale, log: zap.NewNop(), heard: time.Now().Add(-time.Minute)}
+	c.outbox = client.NewOutbox(c.verify)
 	require.NoError(t, c.deliver(t.Context(), outbox), "it has slept, but nobody came")
 	require.EqualValues(t, 1, stored())
 
@@ -43,29 +44,4 @@ func TestOneThatHasSleptLooksAtTheJournalFirst(t *testing.T) {
 	outbox[0].ID = "app/task/1/1"
 	require.ErrorIs(t, c.deliver(t.Context(), outbox), stream.ErrFenced)
 	require.EqualValues(t, 1, stored())
-}
-
-// A commit that was delivered to a compacted topic left the last record of each key there. The ones before it are not missing.
-func TestReplacedRecordsAreNotDeliveredAgain(t *testing.T) {
-	client, err := stream.NewClient(embeddedtest.Connect(t), stream.Config{})
-	require.NoError(t, err)
-	spec := stream.Topic[string]{Name: "table", Compact: true}.Spec()
-	require.NoError(t, client.CreateTopic(t.Context(), spec))
-	record := func(key, id string) stream.Outgoing {
-		return stream.Outgoing{Topic: spec, Key: key, Data: []byte(id), ID: id}
-	}
-	outbox := []stream.Outgoing{record("a", "1"), record("b", "2"), record("a", "3"), record("b", "4"), record("a", "5")}
-	c := &committer{client: client, log: zap.NewNop()}
-	since := time.Now().Add(-time.Minute)
-	for delivered := range len(outbox) + 1 {
-		missing, err := c.missing(t.Context(), outbox, since)
-		require.NoError(t, err)
-		require.Equal(t, len(outbox)-delivered, len(missing))
-		for i, o := range missing {
-			require.Equal(t, outbox[delivered+i], o)
-		}
-		if delivered < len(outbox) {
-			require.NoError(t, client.Publish(t.Context(), outbox[delivered:delivered+1]))
-		}
-	}
 }

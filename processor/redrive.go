@@ -85,6 +85,7 @@ type redrive struct {
 	letters stream.TopicSpec
 	cfg     RedriveConfig
 	journal *stream.Journal
+	outbox  *stream.Outbox
 	state   redriveState
 	noted   time.Time // when the state that was found became durable
 	done    Redriven
@@ -131,6 +132,7 @@ func (r *redrive) open(ctx context.Context, extents []stream.PartitionOffsets) (
 	if r.journal, err = r.client.OpenJournal(ctx, r.letters.Name+"-"+r.cfg.Group+"-redrive"); err != nil {
 		return err
 	}
+	r.outbox = r.client.NewOutbox(func(ctx context.Context, _ bool) error { return r.journal.Verify(ctx) })
 	err = r.journal.Replay(ctx, func(e stream.Entry) error {
 		r.state, r.noted = redriveState{}, e.Stored
 		if err := json.Unmarshal(e.Data, &r.state); err != nil {
@@ -245,8 +247,7 @@ func (r *redrive) sendPart(ctx context.Context, p int, batch []stream.Message, b
 		next = batch[i].Offset + 1
 	}
 	if begun {
-		var err error
-		if out, err = (&committer{client: r.client}).missing(ctx, out, r.noted); err != nil {
+		if _, err := r.outbox.Republish(ctx, out, r.noted); err != nil {
 			return err
 		}
 	} else {
@@ -254,9 +255,9 @@ func (r *redrive) sendPart(ctx context.Context, p int, batch []stream.Message, b
 		if err := r.note(ctx); err != nil {
 			return err
 		}
-	}
-	if err := r.client.Publish(ctx, out); err != nil {
-		return err
+		if err := r.outbox.Publish(ctx, out); err != nil {
+			return err
+		}
 	}
 	r.state.Next[p], r.state.To = next, 0
 	r.done = done

@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	// batchRecords and batchAge are when a commit is due although there is more to process. When the inputs have run dry it is
+	// batchRecords, batchBytes and batchAge are when a commit is due although there is more to process. When the inputs have run dry it is
 	// due at once.
 	batchRecords = 10_000
+	batchBytes   = 1 << 20
 	batchAge     = 100 * time.Millisecond
 	// batchLimit is where a task waits for the commit in flight rather than letting the next one grow.
 	batchLimit = 4 * batchRecords
@@ -56,7 +57,8 @@ type runner struct {
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
-	task := engine.NewTask(sub.plan, partition, int(a.client.MaxPayload()))
+	message := int(a.client.MaxPayload())
+	task := engine.NewTask(sub.plan, partition, message)
 	if a.cfg.Guarantee == AtLeastOnce {
 		task.AtLeastOnce(rand.Text())
 	}
@@ -68,7 +70,7 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 		owned:   make(chan struct{}),
 		warm:    func() {},
 		control: make(chan func()),
-		commits: commitState{jobs: make(chan job, 1), results: make(chan result, 1)},
+		commits: commitState{jobs: make(chan job, 1), results: make(chan result, 1), limit: min(batchBytes, message*3/4)},
 	}
 	r.desk = newDesk(r)
 	s := &r.gauges.s
@@ -265,7 +267,7 @@ func (r *runner) work(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	for range slice {
-		if r.app.Paused() || ctx.Err() != nil { // a user function may take its time
+		if r.app.Paused() || ctx.Err() != nil || r.full() { // a user function may take its time, and may send much
 			return true, nil
 		}
 		ready, err := r.ready(ctx)

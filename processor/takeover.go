@@ -147,13 +147,14 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	if err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	entry, err := journal.Append(ctx, fence.Data)
 	if err != nil {
 		return nil, fmt.Errorf("take over: %w", err)
 	}
 	r.task.Appended(fence.Number, entry.Seq)
 	r.measure()
-	c.heard = time.Now()
+	c.heard = asked
 	c.positions, c.behind = fence.Positions, true
 	for _, u := range undelivered {
 		if err := r.findFormerSinks(ctx, u.Outbox); err != nil {
@@ -178,6 +179,7 @@ func (r *runner) newCommitter(journal *stream.Journal) *committer {
 		client: r.app.client, journal: journal, group: r.app.topology.app, partition: r.task.Partition(), guarantee: r.app.cfg.Guarantee,
 		inputs: r.sub.plan.Inputs, internal: make(map[string]bool), external: make(map[string]*deliverer), log: r.log,
 	}
+	c.outbox = c.client.NewOutbox(c.verify)
 	if r.sub.sendsDeadLetters() {
 		c.letters = r.app.topology.deadLetters.Name
 	}

@@ -85,7 +85,7 @@ func parseAnswerSubject(s string) (session string, at uint64, ok bool) {
 type answer struct {
 	nobody bool   // no server serves the subject
 	kind   string // "ack", "gap" or "err"; "" for the end of the session
-	seq    uint64 // of the message within the session, for ack and err
+	seq    uint64 // of the message within the session, for ack and err; at the end, position of the last message
 	count  uint64 // stored messages, at the end
 	err    *jetstream.APIError
 }
@@ -117,7 +117,7 @@ func parseAnswer(m *nats.Msg) (answer, bool) {
 		if body.Error == nil && body.Stream == "" {
 			return answer{}, false
 		}
-		return answer{count: body.Count, err: body.Error}, true
+		return answer{seq: body.Seq, count: body.Count, err: body.Error}, true
 	}
 	return answer{}, false
 }

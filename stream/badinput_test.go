@@ -66,7 +66,7 @@ func TestPartitionsThatThereAreNot(t *testing.T) {
 		require.ErrorAs(t, c.Purge(ctx, spec, p, 1), &bad)
 		_, err := c.CommittedAt(ctx, spec, "g", p)
 		require.ErrorAs(t, err, &bad)
-		_, err = c.PublishedIDs(ctx, spec, p, time.Time{})
+		_, err = c.NewOutbox(owner).Republish(ctx, []stream.Outgoing{{Topic: spec, Partition: p, Key: "k", ID: "w/1/0"}}, time.Now())
 		require.ErrorAs(t, err, &bad)
 		_, err = c.OpenReader(ctx, spec, p, stream.ReaderConfig{Deliver: func(stream.Message) {}})
 		require.ErrorAs(t, err, &bad)

@@ -131,23 +131,73 @@ func TestOnlyTheLeaderIsBelieved(t *testing.T) {
 }
 
 func FuzzMark(f *testing.F) {
-	m := newMarker()
-	f.Add(m.prefix+"1", uint64(1))
-	f.Add(m.prefix+"18446744073709551616", uint64(18446744073709551615))
+	k := newProducerMarks()
+	f.Add(k.prefix+"1", uint64(1))
+	f.Add(k.prefix+"18446744073709551616", uint64(18446744073709551614))
 	f.Add("", uint64(0))
 	f.Fuzz(func(t *testing.T, mark string, n uint64) {
-		if got := m.number(mark); got != 0 {
-			require.True(t, strings.HasPrefix(mark, m.prefix))
+		if got := k.number(mark); got != 0 {
+			require.True(t, strings.HasPrefix(mark, k.prefix))
 		}
-		h := m.headers(nil, n)
-		require.Equal(t, n, m.number(h.Get(MarkHeader)))
+		h := k.headers(&outMsg{}, n, true)
+		require.Equal(t, n+1, k.number(h.Get(MarkHeader)))
 		require.LessOrEqual(t, Headers(h).size(), int64(markSize))
 		given := nats.Header{"A": {"b"}}
-		h = m.headers(given, n)
-		require.Equal(t, n, m.number(h.Get(MarkHeader)))
+		h = k.headers(&outMsg{headers: given}, n, true)
+		require.Equal(t, n+1, k.number(h.Get(MarkHeader)))
 		require.Equal(t, "b", h.Get("A"))
 		require.Len(t, given, 1)
-		require.Zero(t, newMarker().number(h.Get(MarkHeader)), "of another producer")
-		require.Nil(t, withoutMark(Headers(m.headers(nil, n)).Clone()))
+		other := newProducerMarks()
+		require.Zero(t, other.number(h.Get(MarkHeader)), "of another producer")
+		require.Nil(t, withoutMarks(Headers(k.headers(&outMsg{}, n, false)).Clone()))
+	})
+}
+
+// Whatever was there before, each message has its own headers, and those that it is known by.
+func TestMarks(t *testing.T) {
+	own := nats.Header{"A": {"b"}}
+	id := []string{"w/1/0"}
+	for name, c := range map[string]struct {
+		chain chain
+		first nats.Header // of message 0, which opens a session
+		next  nats.Header
+	}{
+		"ids":      {chain{}, nats.Header{"Nats-Msg-Id": id}, nats.Header{"Nats-Msg-Id": id}},
+		"anchored": {chain{kind: anchored, after: 7}, nats.Header{"Nats-Msg-Id": id, "Nats-Expected-Last-Sequence": {"7"}}, nats.Header{"Nats-Msg-Id": id}},
+		"chained": {
+			chain{kind: chained, after: 7}, nats.Header{"Rossby-Chain": id, "Nats-Expected-Last-Sequence": {"7"}},
+			nats.Header{"Nats-Expected-Last-Sequence": {"8"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := marks{chain: c.chain}
+			for range 2 {
+				require.Equal(t, c.first, k.headers(&outMsg{id: id[0]}, 0, true))
+				require.Equal(t, c.next, k.headers(&outMsg{id: id[0]}, 1, false))
+				with := k.headers(&outMsg{id: id[0], headers: own}, 1, false)
+				require.Equal(t, "b", with.Get("A"))
+				require.Len(t, with, len(c.next)+1)
+				require.Len(t, own, 1)
+			}
+		})
+	}
+	var none marks
+	require.Nil(t, none.headers(&outMsg{}, 0, true))
+	require.Equal(t, own, none.headers(&outMsg{headers: own}, 0, true))
+}
+
+func FuzzRecordID(f *testing.F) {
+	for _, s := range []string{"app/task/12/3", "a/1/2", "1/2", "/", "//", "a/b/-1/2", "a/1/18446744073709551616", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		id, ok := ParseRecordID(s)
+		if !ok {
+			return
+		}
+		again, ok := ParseRecordID(fmt.Sprintf("%s/%d/%d", id.Writer, id.Commit, id.Index))
+		require.True(t, ok)
+		require.Equal(t, id, again)
+		require.False(t, id.After(id))
 	})
 }

@@ -228,7 +228,7 @@ func (s TopicSpec) keyReader(p int) keyReader {
 // it is.
 func (r keyReader) read(subject string, h Headers) (string, Headers) {
 	token := subject
-	h = withoutMark(h)
+	h = withoutMarks(h)
 	if r.compact && len(h) > 0 {
 		h = withoutMarkers(h)
 	}

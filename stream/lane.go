@@ -72,9 +72,8 @@ type lane struct {
 	part   int
 	stream string
 	limits
-	mark  *marker // nil: the messages carry none
-	ids   named
-	owned func(context.Context) error // asked before a session is opened; nil: nobody is
+	marks marks
+	owned Owned // asked before a session is opened; nil: nobody is
 
 	telling   sync.Mutex // held while reports are given, so that they stay in order
 	mu        sync.Mutex
@@ -97,8 +96,10 @@ type lane struct {
 	settling  bool      // somebody is finding out
 	since     time.Time // what is in doubt was not sent before
 	delay     time.Duration
-	trouble   error // why the last session was left, nil since the server took something
-	missing   int   // answers in a row that nobody serves the subject
+	trouble   error  // why the last session was left, nil since the server took something
+	missing   int    // answers in a row that nobody serves the subject
+	rivalled  bool   // somebody else has written what was to be written here
+	stored    uint64 // position of the last message of the session that ended last; 0: it is not known
 }
 
 // session is one fast-ingest batch.
@@ -140,7 +141,7 @@ func (l *lane) add(ctx context.Context, m outMsg, last bool) error {
 	now := time.Now()
 	if l.owned != nil && l.retryAt.IsZero() && (l.sess == nil || now.Sub(l.lastSend) > askAfter) {
 		l.mu.Unlock()
-		err := l.owned(ctx)
+		err := l.owned(ctx, false)
 		l.mu.Lock()
 		if err != nil {
 			return err
@@ -300,7 +301,7 @@ func (s *session) publish(nc *nats.Conn, m *outMsg, op byte) error {
 	if m == nil {
 		return nc.PublishRequest(s.lane.queue[0].subject, string(b), nil)
 	}
-	headers := s.lane.mark.headers(s.lane.ids.headers(m), s.start+seq)
+	headers := s.lane.marks.headers(m, s.start+seq-1, seq == 1)
 	if headers == nil {
 		return nc.PublishRequest(m.subject, string(b), m.data)
 	}
@@ -441,6 +442,7 @@ func (l *lane) answered(s *session, at uint64, a answer) {
 		l.finish()
 	default: // the session is over
 		l.progress(s, a.count)
+		l.stored = a.seq
 		l.drop()
 		l.retryAt = time.Time{}
 		if len(l.queue) == 0 {
@@ -465,6 +467,8 @@ func (s *session) refused(seq uint64, err *jetstream.APIError) {
 func (l *lane) failed(s *session) {
 	l.drop()
 	switch {
+	case s.failErr != nil && l.marks.chain.binds(s.start+s.failSeq-1) && misplaced(s.failErr):
+		l.outrun(s.failErr)
 	case s.failErr == nil || s.failSeq != l.base-s.start+1:
 		// A hole: the rest was lost with a connection or a leader. What the
 		// server has is known, so there is nothing to wait for.
@@ -473,6 +477,7 @@ func (l *lane) failed(s *session) {
 		err := &PublishError{Topic: l.spec.Name, Partition: l.part, Key: l.queue[0].key, Err: typed(s.failErr)}
 		l.fail(err)
 		l.advance(1, err)
+		l.unchain() // the others stand elsewhere now
 		l.again()
 	default:
 		l.retry(s.failErr)
@@ -487,6 +492,29 @@ func permanent(err *jetstream.APIError) bool {
 		return false
 	}
 	return err.Code == 400
+}
+
+// misplaced says whether the server refused a message since it would not stand where it is to stand.
+func misplaced(err *jetstream.APIError) bool {
+	return err.ErrorCode == codeWrongLastSeq || err.ErrorCode == codeWrongLastSeqInProcess
+}
+
+// outrun is called when a place that was meant for a message of this lane may have been taken by somebody else.
+func (l *lane) outrun(err *jetstream.APIError) {
+	if l.marks.chain.kind == anchored {
+		l.giveUp(errOutrun)
+		l.closed = true // what is still to be added must not be sent without the first one
+		return
+	}
+	l.unchain()
+	l.suspect(err) // or by this lane, with what it had sent before
+}
+
+// unchain lets the remaining messages stand anywhere, and go by their ids.
+func (l *lane) unchain() {
+	if l.marks.chain.kind == chained {
+		l.marks.chain, l.rivalled = chain{}, true
+	}
 }
 
 // Codes of the server that package jetstream has no names for.

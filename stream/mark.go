@@ -16,47 +16,96 @@ import (
 // and consumers of this package do not show it.
 const MarkHeader = "Rossby-Mark"
 
+// chainHeader is the id of the first record of a session whose records are bound to their places: the others follow from it. It is not the header that the
+// server keeps ids of: a copy that was taken for a duplicate would open its session, and let what comes behind it in.
+const chainHeader = "Rossby-Chain"
+
 const (
 	// markSize is the most that a mark adds to a message.
 	markSize = len("NATS/1.0\r\n\r\n") + len(MarkHeader) + len(": \r\n") + markID + len(".18446744073709551615")
 	// markID is the length of a lane's name for itself.
 	markID = 11
+	// idRoom is the most that an id adds to a message, beside its own length: it may come with a place.
+	idRoom = len("NATS/1.0\r\n\r\n") + len(jetstream.MsgIDHeader) + len(": \r\n") +
+		len(jetstream.ExpectedLastSeqHeader) + len(": 18446744073709551615\r\n")
 )
 
-// marker makes the marks of one lane. nil makes none.
-type marker struct {
-	prefix string // of its marks
-	header nats.Header
-	value  []string // in header
-	buf    []byte
+// marks are the headers by which a lane's messages are known in their partition: a
+// producer's marks; the ids of the messages; or, of a chain, the place that each must
+// take. The zero value marks messages that have ids with these.
+type marks struct {
+	prefix string // of a producer's marks; empty: there are none
+	chain  chain
+	// One map for all messages: one for each would cost more than all else that is done for them here.
+	header        nats.Header
+	kinds         kinds // that header has, beside what was the message's own
+	own           bool  // it has such
+	mark, id, seq []string
+	buf           []byte
 }
 
-func newMarker() *marker {
+// kinds says which headers a message is given.
+type kinds struct{ mark, id, opens, seq bool }
+
+// newProducerMarks makes the marks of one lane of a producer.
+func newProducerMarks() marks {
 	id := nuid.Next()
-	m := &marker{prefix: id[len(id)-markID:] + ".", value: make([]string, 1)}
-	m.header = nats.Header{MarkHeader: m.value}
-	return m
+	return marks{prefix: id[len(id)-markID:] + "."}
 }
 
-// headers gives the headers of the lane's record n, which are valid until the
-// next call.
-func (m *marker) headers(h nats.Header, n uint64) nats.Header {
-	if m == nil {
-		return h
+// headers gives the headers of m, the lane's message n counted from 0, which are valid
+// until the next call. opens says that it opens a session.
+func (k *marks) headers(m *outMsg, n uint64, opens bool) nats.Header {
+	want := kinds{mark: k.prefix != "", seq: k.chain.binds(n)}
+	want.id = m.id != "" && k.chain.kind != chained
+	want.opens = m.id != "" && k.chain.kind == chained && opens
+	if want == (kinds{}) {
+		return m.headers
 	}
-	m.buf = strconv.AppendUint(append(m.buf[:0], m.prefix...), n, 10)
-	m.value[0] = string(m.buf)
-	if len(h) == 0 {
-		return m.header
+	k.begin(want, m.headers)
+	if want.mark {
+		k.buf = strconv.AppendUint(append(k.buf[:0], k.prefix...), n+1, 10)
+		k.mark[0] = string(k.buf)
 	}
-	h = maps.Clone(h)
-	h[MarkHeader] = []string{m.value[0]}
-	return h
+	if want.id || want.opens {
+		k.id[0] = m.id
+	}
+	if want.seq {
+		k.buf = strconv.AppendUint(k.buf[:0], k.chain.after+n, 10)
+		k.seq[0] = string(k.buf)
+	}
+	return k.header
 }
 
-// number reads a mark; 0 when it is none of this lane.
-func (m *marker) number(mark string) uint64 {
-	digits, own := strings.CutPrefix(mark, m.prefix)
+// begin makes header have what is wanted, beside the message's own.
+func (k *marks) begin(want kinds, own nats.Header) {
+	if k.header == nil {
+		k.header = make(nats.Header)
+		k.mark, k.id, k.seq = make([]string, 1), make([]string, 1), make([]string, 1)
+	}
+	if k.kinds == want && !k.own && len(own) == 0 {
+		return
+	}
+	clear(k.header)
+	maps.Copy(k.header, own)
+	k.kinds, k.own = want, len(own) > 0
+	if want.mark {
+		k.header[MarkHeader] = k.mark
+	}
+	if want.id {
+		k.header[jetstream.MsgIDHeader] = k.id
+	}
+	if want.opens {
+		k.header[chainHeader] = k.id
+	}
+	if want.seq {
+		k.header[jetstream.ExpectedLastSeqHeader] = k.seq
+	}
+}
+
+// number reads a producer's mark; 0 when it is none of this lane.
+func (k *marks) number(mark string) uint64 {
+	digits, own := strings.CutPrefix(mark, k.prefix)
 	if !own {
 		return 0
 	}
@@ -67,34 +116,17 @@ func (m *marker) number(mark string) uint64 {
 	return n
 }
 
-// withoutMark removes the mark: it is no header of the record's.
-func withoutMark(h Headers) Headers {
+// withoutMarks removes what a message is known by: it is no header of the record's. The id
+// stays, for whoever wants to know what comes twice.
+func withoutMarks(h Headers) Headers {
 	if len(h) == 0 {
 		return h
 	}
-	if delete(h, MarkHeader); len(h) == 0 {
+	delete(h, MarkHeader)
+	delete(h, jetstream.ExpectedLastSeqHeader)
+	delete(h, chainHeader)
+	if len(h) == 0 {
 		return nil
 	}
 	return h
-}
-
-// named gives messages their ids in one header for all of a lane: a map for each costs more than all else that is done for it here.
-type named struct {
-	header nats.Header
-	value  []string // in header
-}
-
-// headers gives the headers of a message, which are valid until the next call.
-func (d *named) headers(m *outMsg) nats.Header {
-	switch {
-	case m.id == "":
-		return m.headers
-	case len(m.headers) > 0:
-		return nats.Header(Headers(m.headers).with(jetstream.MsgIDHeader, m.id))
-	case d.header == nil:
-		d.value = make([]string, 1)
-		d.header = nats.Header{jetstream.MsgIDHeader: d.value}
-	}
-	d.value[0] = m.id
-	return d.header
 }

@@ -169,7 +169,7 @@ func NewProducer[V any](c *Client, topic Topic[V], cfg ProducerConfig) (*Produce
 	for i := range spec.Partitions {
 		l := c.newLane(acks, spec, i, most)
 		if !cfg.Unmarked {
-			l.mark = newMarker()
+			l.marks = newProducerMarks()
 		}
 		p.lanes = append(p.lanes, l)
 	}

@@ -1,9 +1,11 @@
 package stream_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 
@@ -19,8 +21,10 @@ type proxy struct {
 
 	mu      sync.Mutex
 	conns   []net.Conn
-	swallow bool // what the server says is lost
-	blocked bool // nobody is let through
+	ways    []*requests
+	swallow bool          // what the server says is lost
+	held    chan struct{} // what clients say arrives when it is closed; nil: at once
+	blocked bool          // nobody is let through
 	edited  func([]byte) []byte
 	closed  bool
 }
@@ -36,6 +40,7 @@ func startProxy(t testing.TB, target string) *proxy {
 		p.closed = true
 		p.mu.Unlock()
 		_ = l.Close()
+		p.hold(false)
 		p.cut()
 		p.wg.Wait()
 	})
@@ -64,10 +69,88 @@ func (p *proxy) accept() {
 			continue
 		}
 		p.conns = append(p.conns, client, server)
+		way := &requests{p: p, to: server}
+		p.ways = append(p.ways, way)
 		p.mu.Unlock()
-		p.wg.Go(func() { _, _ = io.Copy(server, client); _ = server.Close() })
+		p.wg.Go(func() { _, _ = io.Copy(way, client); way.arriving.Wait(); _ = server.Close() })
 		p.wg.Go(func() { _, _ = io.Copy(answers{p, client}, server); _ = client.Close() })
 	}
+}
+
+// requests is the way from a client to the server.
+type requests struct {
+	p  *proxy
+	to net.Conn
+
+	arriving sync.WaitGroup
+	mu       sync.Mutex
+	kept     []byte // what has been said and has not arrived yet
+}
+
+func (r *requests) Write(b []byte) (int, error) {
+	r.p.mu.Lock()
+	held := r.p.held
+	r.p.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.kept != nil:
+		r.kept = append(r.kept, b...)
+	case held != nil:
+		r.kept = bytes.Clone(b)
+		r.arriving.Go(func() { <-held; r.arrive() })
+	default:
+		return r.to.Write(b)
+	}
+	return len(b), nil
+}
+
+func (r *requests) arrive() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, _ = r.to.Write(r.kept)
+	r.kept = nil
+}
+
+// holds says whether a client has said this and it has not arrived yet.
+func (p *proxy) holds(word string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.ways, func(r *requests) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return bytes.Contains(r.kept, []byte(word))
+	})
+}
+
+// hold keeps what clients say until it is undone: then it arrives, however late.
+func (p *proxy) hold(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if on == (p.held != nil) {
+		return
+	}
+	if on {
+		p.held = make(chan struct{})
+	} else {
+		close(p.held)
+		p.held = nil
+	}
+}
+
+// delay keeps what clients say from now on until arrive is called. What they say through connections that are made after passing is called
+// arrives at once.
+func (p *proxy) delay() (passing, arrive func()) {
+	p.hold(true)
+	p.mu.Lock()
+	held := p.held
+	p.mu.Unlock()
+	passing = func() {
+		p.mu.Lock()
+		p.held = nil
+		p.mu.Unlock()
+	}
+	return passing, func() { close(held) }
 }
 
 // answers is the way from the server to a client.
@@ -111,6 +194,15 @@ func (p *proxy) block(on bool) {
 	p.mu.Unlock()
 	if on {
 		p.cut()
+	}
+}
+
+// leave ends the connections of the clients. What they have said still arrives.
+func (p *proxy) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := 0; i < len(p.conns); i += 2 {
+		_ = p.conns[i].Close()
 	}
 }
 

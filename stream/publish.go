@@ -4,18 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
-const (
-	// publishWindow is how many messages per partition Publish keeps in flight.
-	publishWindow = 4096
-	// idRoom is the most that a message id adds to a message, beside its own length.
-	idRoom = len("NATS/1.0\r\n\r\n") + len(jetstream.MsgIDHeader) + len(": \r\n")
-)
+// publishWindow is how many messages per partition Publish keeps in flight.
+const publishWindow = 4096
 
 // Outgoing is a record on its way to a chosen partition.
 type Outgoing struct {
@@ -41,65 +35,80 @@ type Outgoing struct {
 // anything is sent; a topic that does not exist a *TopicNotFoundError; a record
 // that the server refuses for good a *PublishError, and the others are stored.
 func (c *Client) Publish(ctx context.Context, batch []Outgoing) error {
-	return c.PublishOwned(ctx, batch, nil)
+	_, err := c.publish(ctx, batch, func(*lane, int) {})
+	return err
 }
 
-// PublishOwned is Publish for a writer that another one may have replaced while it
-// slept, or could not reach the server. owned is asked before the first record of a partition is
-// sent, and before anything is sent again; its error ends the publishing, and is
-// returned. It should answer at once as long as the answer is known. nil is asked
-// nothing.
-func (c *Client) PublishOwned(ctx context.Context, batch []Outgoing, owned func(context.Context) error) error {
-	type place struct {
-		topic string
-		part  int
-	}
-	acks, err := c.router()
+// publish is Publish. prepare is given each lane before anything is added to it, with how many
+// records it will take.
+func (c *Client) publish(ctx context.Context, batch []Outgoing, prepare func(l *lane, records int)) (map[place]*lane, error) {
+	lanes, order, left, err := c.lanesFor(batch)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	groups := make(map[place]*lane)
-	left := make(map[*lane]int)
-	order := make([]*lane, len(batch))
 	msgs := make([]outMsg, len(batch))
-	for i := range batch {
-		o := &batch[i]
-		at := place{o.Topic.Name, o.Partition}
-		l := groups[at]
-		if l == nil {
-			spec := o.Topic.withDefaults()
-			if err := spec.checkPartition(o.Partition); err != nil {
-				return err
-			}
-			l = c.newLane(acks, spec, o.Partition, defaultLimits)
-			l.owned = owned
-			groups[at] = l
+	for i, l := range order {
+		if msgs[i], err = c.outgoing(l, &batch[i]); err != nil {
+			return nil, err
 		}
-		if msgs[i], err = c.outgoing(l, o); err != nil {
-			return err
-		}
-		order[i] = l
-		left[l]++
+	}
+	for _, l := range lanes {
+		prepare(l, left[l])
 	}
 	defer func() {
-		for _, l := range groups {
+		for _, l := range lanes {
 			_ = l.close() // what is in flight then is told by the error that ended this
 		}
 	}()
 	for i, l := range order {
 		left[l]--
 		if err := l.add(ctx, msgs[i], left[l] == 0); err != nil {
-			return fmt.Errorf("stream: publish to topic %q: %w", l.spec.Name, err)
+			if errors.Is(err, ErrClosed) {
+				err = errors.Join(l.takeErrors()...) // why it was closed
+			}
+			return lanes, fmt.Errorf("stream: publish to topic %q: %w", l.spec.Name, err)
 		}
 	}
 	var errs []error
-	for _, l := range groups {
+	for _, l := range lanes {
 		if err := l.wait(ctx); err != nil {
-			return fmt.Errorf("stream: publish to topic %q: %w", l.spec.Name, err)
+			return lanes, fmt.Errorf("stream: publish to topic %q: %w", l.spec.Name, err)
 		}
 		errs = append(errs, l.takeErrors()...)
 	}
-	return errors.Join(errs...)
+	return lanes, errors.Join(errs...)
+}
+
+// place is where records go.
+type place struct {
+	topic string
+	part  int
+}
+
+// lanesFor makes a lane for each partition that the records go to. order says which lane each
+// of them takes, left how many a lane takes.
+func (c *Client) lanesFor(batch []Outgoing) (lanes map[place]*lane, order []*lane, left map[*lane]int, err error) {
+	acks, err := c.router()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	lanes, order, left = make(map[place]*lane), make([]*lane, len(batch)), make(map[*lane]int)
+	for i := range batch {
+		o := &batch[i]
+		at := place{o.Topic.Name, o.Partition}
+		l := lanes[at]
+		if l == nil {
+			spec := o.Topic.withDefaults()
+			if err := spec.checkPartition(o.Partition); err != nil {
+				return nil, nil, nil, err
+			}
+			l = c.newLane(acks, spec, o.Partition, defaultLimits)
+			lanes[at] = l
+		}
+		order[i] = l
+		left[l]++
+	}
+	return lanes, order, left, nil
 }
 
 // outgoing checks key and size and gives the message.
@@ -113,60 +122,13 @@ func (c *Client) outgoing(l *lane, o *Outgoing) (outMsg, error) {
 	if o.ID != "" {
 		size += int64(idRoom + len(o.ID))
 	}
-	if l.mark != nil {
+	if l.marks.prefix != "" {
 		size += int64(markSize)
 	}
 	if limit := c.MaxPayload(); size > limit {
 		return outMsg{}, &TooLargeError{Topic: l.spec.Name, Key: o.Key, Size: size, Max: limit}
 	}
 	return outMsg{subject: subject, key: o.Key, data: o.Data, headers: h.nats(), id: o.ID}, nil
-}
-
-// PublishedIDs gives the message ids of the records that partition has stored
-// at or after since. A new owner uses it to find what its predecessor published
-// longer ago than the duplicate window reaches.
-func (c *Client) PublishedIDs(ctx context.Context, spec TopicSpec, partition int, since time.Time) (map[string]struct{}, error) {
-	spec = spec.withDefaults()
-	if err := spec.checkPartition(partition); err != nil {
-		return nil, err
-	}
-	ids := make(map[string]struct{})
-	stream := spec.BackingStream(partition)
-	f := c.ephemeralFeed(stream, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy,
-		OptStartTime:  &since,
-		HeadersOnly:   true,
-	})
-	f.errs = spec.feedErrors(partition)
-	var end uint64
-	f.handle = func(m *nats.Msg, p position) bool {
-		if id := m.Header.Get(jetstream.MsgIDHeader); id != "" {
-			ids[id] = struct{}{}
-		}
-		return p.pending > 0 && p.stream < end
-	}
-	err := func() error {
-		info, err := c.streamInfo(ctx, stream)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return f.errs.notFound()
-		}
-		if err != nil || info.State.Msgs == 0 || info.State.LastTime.Before(since) {
-			return err
-		}
-		end = info.State.LastSeq
-		if err := f.open(ctx); err != nil {
-			return err
-		}
-		defer f.close()
-		if err := f.run(ctx); err != nil {
-			return err
-		}
-		return ctx.Err()
-	}()
-	if err != nil {
-		return nil, fmt.Errorf("stream: read the ids in topic %q partition %d: %w", spec.Name, partition, err)
-	}
-	return ids, nil
 }
 
 // sendBare publishes without asking for an acknowledgement.

@@ -25,38 +25,37 @@ func (l *lane) suspect(err error) {
 	l.doubt = true
 }
 
-// recognizer gives the function by which the lane's own messages are known in the
-// partition: the number of a message of the queue, from 1, and 0 for all others. By
-// its mark, or else by its id; nil when neither is there.
-func (l *lane) recognizer() func(nats.Header) uint64 {
-	if l.mark != nil {
-		return func(h nats.Header) uint64 { return l.mark.number(h.Get(MarkHeader)) }
+// trail gives what the lane's messages are known by in the partition, numbered from 1;
+// false when there is nothing.
+func (l *lane) trail() (trail, bool) {
+	if l.marks.prefix != "" {
+		return trail{prefix: l.marks.prefix}, true
 	}
-	numbers := make(map[string]uint64, len(l.queue))
+	t := trail{ids: make(map[string]uint64, len(l.queue))}
 	for i := range l.queue {
 		if id := l.queue[i].id; id != "" {
-			numbers[id] = l.base + uint64(i) + 1
+			t.ids[id] = l.base + uint64(i) + 1
 		}
 	}
-	if len(numbers) == 0 {
-		return nil
+	if l.marks.chain.kind == chained {
+		t.at, t.n = l.marks.chain.after+l.base, l.base
 	}
-	return func(h nats.Header) uint64 { return numbers[h.Get(jetstream.MsgIDHeader)] }
+	return t, len(t.ids) > 0
 }
 
 // settle finds out what of the queue is stored. The lock is free meanwhile, and
 // retryAt keeps others from sending. false: it is not known, or does not matter
 // any more.
 func (l *lane) settle(ctx context.Context) bool {
-	number := l.recognizer()
-	if number == nil {
+	start, known := l.trail()
+	if !known {
 		l.doubt = false
 		return true
 	}
 	since := l.since
 	l.settling = true
 	l.mu.Unlock()
-	n, err := l.lastStored(ctx, since, number)
+	found, broken, err := l.follow(ctx, since, start)
 	l.mu.Lock()
 	l.settling = false
 	switch {
@@ -70,68 +69,102 @@ func (l *lane) settle(ctx context.Context) bool {
 		return false
 	}
 	l.doubt = false
-	if n > l.base {
+	if n := found.last; n > l.base {
 		l.advance(int(min(n-l.base, uint64(len(l.queue)))), nil)
 	}
-	return true
+	if broken {
+		l.unchain()
+	}
+	return len(l.queue) > 0
 }
 
-// lastStored gives the number of this lane's last record in the partition, and 0
-// when there is none that was stored after since: records are stored in order, so
-// all before it were stored, too. It looks at the end of the partition first and
-// then further back.
-func (l *lane) lastStored(ctx context.Context, since time.Time, number func(nats.Header) uint64) (uint64, error) {
-	info, err := l.c.streamInfo(ctx, l.stream)
-	if err != nil {
-		return 0, err
+// follow looks where the lane's messages are: those of a chain in their places, others
+// at the end of the partition, and then further back. broken says of a chain that
+// something else has taken its next place, so that nothing of it can be stored any more.
+func (l *lane) follow(ctx context.Context, since time.Time, start trail) (found trail, broken bool, err error) {
+	p := partitionOf{l.spec, l.part}
+	if start.at == 0 {
+		oldest := func(now time.Time) time.Time { // the clock of the server counts, not ours
+			return now.Add(-time.Since(since) - clockSkew)
+		}
+		found, _, err := l.c.searchBack(ctx, p, start, oldest)
+		return found, false, err
 	}
-	// The clock of the server counts, not ours.
-	oldest := info.TimeStamp.Add(-time.Since(since) - clockSkew)
+	info, err := l.c.knownInfo(ctx, l.stream)
+	if err != nil {
+		return start, false, err
+	}
+	end := info.State.LastSeq
+	_, err = l.c.scan(ctx, p, span{start.at + 1, end}, start.see)
+	return start, start.at != end, err // it may also be that the server has lost what it had acknowledged
+}
+
+// partitionOf is a partition of a topic.
+type partitionOf struct {
+	spec TopicSpec
+	part int
+}
+
+func (p partitionOf) stream() string { return p.spec.BackingStream(p.part) }
+
+// searchBack looks for a writer's last messages at the end of the partition first and
+// then further back, until it has found one of them, or what its writer has made
+// before or after them, or what was stored before oldest, which is told the time of
+// the server. end is how far it has looked.
+func (c *Client) searchBack(ctx context.Context, p partitionOf, start trail, oldest func(now time.Time) time.Time) (found trail, end uint64, err error) {
+	info, err := c.knownInfo(ctx, p.stream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = &TopicNotFoundError{Topic: p.spec.Name, Partition: p.part}
+	}
+	if err != nil {
+		return start, 0, err
+	}
 	first, end := max(info.State.FirstSeq, 1), info.State.LastSeq
 	for tail := uint64(firstTail); ; tail *= 4 {
 		from := first
 		if end > first+tail {
 			from = end - tail
 		}
-		last, reached, err := l.lastAmong(ctx, from, end, number)
-		if err != nil || last > 0 || from == first || reached.Before(oldest) {
-			return last, err
+		found := start
+		reached, err := c.scan(ctx, p, span{from, end}, found.see)
+		if err != nil || found.last > 0 || found.older || found.newer || from == first || reached.Before(oldest(info.TimeStamp)) {
+			return found, end, err
 		}
 	}
 }
 
-// lastAmong gives the highest number of this lane in the messages from to end, and
-// when the first of them was stored.
-func (l *lane) lastAmong(ctx context.Context, from, end uint64, number func(nats.Header) uint64) (last uint64, reached time.Time, err error) {
+// scan reads the headers of the messages between two positions, both included. It
+// returns when the first of them was stored.
+func (c *Client) scan(ctx context.Context, p partitionOf, between span, see func(position uint64, h nats.Header)) (reached time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tailTimeout)
 	defer cancel()
-	if from > end {
-		return 0, reached, nil
+	if between.first > between.last {
+		return reached, nil
 	}
-	if some, err := l.c.hasAfter(ctx, l.stream, from-1); err != nil || !some {
-		return 0, time.Now(), err // all of them were deleted
+	if some, err := c.hasAfter(ctx, p.stream(), between.first-1); err != nil || !some {
+		return time.Now(), err // all of them were deleted
 	}
-	f := l.c.ephemeralFeed(l.stream, jetstream.ConsumerConfig{HeadersOnly: true})
-	f.last = from - 1
-	f.errs = l.spec.feedErrors(l.part)
-	f.handle = func(m *nats.Msg, p position) bool {
-		if p.stream > end {
+	f := c.ephemeralFeed(p.stream(), jetstream.ConsumerConfig{HeadersOnly: true})
+	f.last = between.first - 1
+	f.errs = p.spec.feedErrors(p.part)
+	f.handle = func(m *nats.Msg, at position) bool {
+		if at.stream > between.last {
 			return false
 		}
 		if reached.IsZero() {
-			reached = p.time()
+			reached = at.time()
 		}
-		last = max(last, number(m.Header))
-		return p.pending > 0 && p.stream < end
+		see(at.stream, m.Header)
+		return at.pending > 0 && at.stream < between.last
 	}
 	if err := f.open(ctx); err != nil {
-		return 0, reached, err
+		return reached, err
 	}
 	defer f.close()
 	if err := f.run(ctx); err != nil {
-		return 0, reached, err
+		return reached, err
 	}
-	return last, reached, ctx.Err()
+	return reached, ctx.Err()
 }
 
 // permitted asks whether the queue may still be sent, where that has to be asked.
@@ -141,8 +174,9 @@ func (l *lane) permitted(ctx context.Context) bool {
 		return true
 	}
 	l.settling = true
+	sure := l.rivalled
 	l.mu.Unlock()
-	err := l.owned(ctx)
+	err := l.owned(ctx, sure)
 	l.mu.Lock()
 	l.settling = false
 	switch {
@@ -154,6 +188,7 @@ func (l *lane) permitted(ctx context.Context) bool {
 		l.giveUp(err)
 		return false
 	}
+	l.rivalled = false
 	return true
 }
 

@@ -161,7 +161,7 @@ func TestMissingTopic(t *testing.T) {
 	require.ErrorAs(t, err, &missing)
 	require.Equal(t, 1, missing.Partition)
 	require.ErrorAs(t, c.Publish(ctx, []stream.Outgoing{{Topic: spec, Key: "k"}}), &missing)
-	_, err = c.PublishedIDs(ctx, spec, 0, time.Time{})
+	_, err = c.NewOutbox(owner).Republish(ctx, []stream.Outgoing{{Topic: spec, Key: "k", ID: "w/1/0"}}, time.Now())
 	require.ErrorAs(t, err, &missing)
 	require.ErrorAs(t, c.StoreOffset(ctx, spec, "g", 0, 1), &missing)
 	_, err = c.Committed(ctx, spec, "g")

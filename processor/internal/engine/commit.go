@@ -17,6 +17,9 @@ import (
 //	   {name, changes {kind, key, time, seq, value unless deleted}}, outbox {topic, partition, key, headers, data}
 const commitVersion = 1
 
+// enoughSteps is how many records a commit must have to tell how much state the next ones will have.
+const enoughSteps = 64
+
 // Commit is one transaction of a task: what its journal keeps, and what is to be published once it does.
 type Commit struct {
 	Number    uint64
@@ -55,10 +58,15 @@ func (t *Task) Commit(owner string, force bool) (*Commit, error) {
 	if t.disk != nil {
 		t.disk.head = append(t.disk.head[:0], dst...)
 	}
+	before := len(dst)
 	dst = t.appendStores(dst, number)
 	if t.err != nil {
 		return nil, t.err
 	}
+	if t.steps >= enoughSteps {
+		t.stateBytes = (len(dst) - before) / t.steps
+	}
+	t.steps = 0
 	messages := t.outbox.messages
 	kept := messages
 	if t.attempt != "" {

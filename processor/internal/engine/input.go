@@ -97,6 +97,7 @@ func (t *Task) Step() (bool, error) {
 	}
 	in := &t.inputs[best]
 	t.pass(in)
+	t.steps++
 	t.current = nil
 	t.moveTo(in.ts)
 	t.begin(&in.head)

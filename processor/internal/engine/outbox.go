@@ -23,8 +23,20 @@ type Emitted struct {
 type outbox struct {
 	messages []outMessage
 	open     []map[int]int // per sink: partition to the index of its unfinished batch in messages
-	before   int           // how many messages there were when the record in hand was begun
+	bytes    int           // of the messages, about
+	before   extent        // what there was when the record in hand was begun
 	log      []batchChange
+}
+
+// extent is how far an outbox has grown.
+type extent struct{ messages, bytes int }
+
+func (o *outbox) extent() extent { return extent{len(o.messages), o.bytes} }
+
+// cut takes back what has been added since. Batches are cut by undo.
+func (o *outbox) cut(to extent) {
+	clear(o.messages[to.messages:])
+	o.messages, o.bytes = o.messages[:to.messages], to.bytes
 }
 
 // batchChange is what the open batch of a partition was before a record was added.
@@ -46,6 +58,9 @@ type outMessage struct {
 // messageOverhead is room for subject, message id and the protocol's own bytes in the server's limit.
 const messageOverhead = 512
 
+// recordOverhead is what a record takes in a commit beside its key, headers and bytes, about.
+const recordOverhead = 16
+
 // batchTarget is the size at which a batch of repartitioned records is closed, in bytes. Reading large messages costs
 // least per record at some tens of kilobytes; more only adds latency.
 const batchTarget = 64 << 10
@@ -53,7 +68,7 @@ const batchTarget = 64 << 10
 func (o *outbox) init(sinks int) { o.open = make([]map[int]int, sinks) }
 
 func (o *outbox) reset() {
-	o.messages = nil // handed over to the commit
+	o.messages, o.bytes = nil, 0 // handed over to the commit
 	for _, m := range o.open {
 		clear(m)
 	}
@@ -75,10 +90,12 @@ func (t *Task) Emit(r *Emitted) error {
 		return fmt.Errorf("a record for topic %s has %d bytes, the server takes messages up to %d (max_payload): make it smaller or raise the limit",
 			sink.Topic.Name, size, t.maxMessage)
 	}
+	size -= messageOverhead - recordOverhead
 	if sink.Internal {
 		t.changed = true
 		t.note(&t.outbox)
-		t.outbox.addToBatch(r, min(batchTarget, t.maxMessage-size))
+		t.outbox.bytes += size
+		t.outbox.addToBatch(r, min(batchTarget, t.maxMessage-size-messageOverhead))
 		return nil
 	}
 	if !sink.External {
@@ -87,6 +104,7 @@ func (t *Task) Emit(r *Emitted) error {
 		}
 	}
 	t.changed = true
+	t.outbox.bytes += size
 	t.outbox.messages = append(t.outbox.messages, outMessage{
 		sink: r.Sink, partition: r.Partition, key: r.Key, headers: r.Headers, data: r.Data,
 	})
@@ -112,6 +130,9 @@ func (o *outbox) addToBatch(r *Emitted, room int) {
 	}
 	o.messages[i].data = appendBatchRecord(o.messages[i].data, r)
 }
+
+// Pending is how many bytes the next commit will have, about: what is to be sent, and as much state for each record as in the last one.
+func (t *Task) Pending() int { return t.outbox.bytes + t.steps*t.stateBytes }
 
 // undo takes the record that was added last out of its batch. A batch that was begun for it goes with Rollback.
 func (o *outbox) undo() {

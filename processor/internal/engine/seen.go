@@ -3,8 +3,6 @@ package engine
 import (
 	"encoding/binary"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -16,56 +14,30 @@ const msgID = "Nats-Msg-Id"
 // delivers its commits in order, so whatever is not after that has come before: a message that a take-over has sent again is
 // passed over, however long ago the first one was, and although it may have been purged.
 type seen struct {
-	last map[string]messageID
-}
-
-// messageID is the place of a message in what its task has produced.
-type messageID struct {
-	commit uint64
-	index  uint64
-}
-
-func (a messageID) after(b messageID) bool {
-	return a.commit > b.commit || a.commit == b.commit && a.index > b.index
+	last map[string]stream.RecordID
 }
 
 // has reports whether m has been consumed. A message without an identity is always new.
 func (s *seen) has(m *stream.Message) bool {
-	task, id, ok := parseID(m.Headers.Get(msgID))
+	id, ok := stream.ParseRecordID(m.Headers.Get(msgID))
 	if !ok {
 		return false
 	}
-	last, ok := s.last[task]
-	return ok && !id.after(last)
+	last, ok := s.last[id.Writer]
+	return ok && !id.After(last)
 }
 
 func (s *seen) note(m *stream.Message) {
-	task, id, ok := parseID(m.Headers.Get(msgID))
+	id, ok := stream.ParseRecordID(m.Headers.Get(msgID))
 	if !ok {
 		return
 	}
 	if s.last == nil {
-		s.last = make(map[string]messageID)
+		s.last = make(map[string]stream.RecordID)
 	}
-	if id.after(s.last[task]) {
-		s.last[task] = id
+	if id.After(s.last[id.Writer]) {
+		s.last[id.Writer] = id
 	}
-}
-
-// parseID takes "app/task/commit/index" apart.
-func parseID(id string) (task string, at messageID, ok bool) {
-	i := strings.LastIndexByte(id, '/')
-	if i < 0 {
-		return "", at, false
-	}
-	j := strings.LastIndexByte(id[:i], '/')
-	if j < 0 {
-		return "", at, false
-	}
-	var err1, err2 error
-	at.commit, err1 = strconv.ParseUint(id[j+1:i], 10, 64)
-	at.index, err2 = strconv.ParseUint(id[i+1:], 10, 64)
-	return id[:j], at, err1 == nil && err2 == nil
 }
 
 // appendSeen appends s in a fixed order.
@@ -78,8 +50,8 @@ func appendSeen(dst []byte, s *seen) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(tasks)))
 	for _, task := range tasks {
 		dst = appendString(dst, task)
-		dst = binary.AppendUvarint(dst, s.last[task].commit)
-		dst = binary.AppendUvarint(dst, s.last[task].index)
+		dst = binary.AppendUvarint(dst, s.last[task].Commit)
+		dst = binary.AppendUvarint(dst, s.last[task].Index)
 	}
 	return dst
 }
@@ -90,10 +62,10 @@ func (d *decoder) readSeen() seen {
 	if n == 0 {
 		return seen{}
 	}
-	s := seen{last: make(map[string]messageID, n)}
+	s := seen{last: make(map[string]stream.RecordID, n)}
 	for range n {
 		task := d.string()
-		s.last[task] = messageID{commit: d.uvarint(), index: d.uvarint()}
+		s.last[task] = stream.RecordID{Writer: task, Commit: d.uvarint(), Index: d.uvarint()}
 		if d.err != nil {
 			return seen{}
 		}

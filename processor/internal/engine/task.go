@@ -90,6 +90,8 @@ type Task struct {
 	journal    ledgerOfCommits
 	attempt    string // not empty: outputs go out before their commit, and this tells attempts apart
 	changed    bool
+	steps      int // records processed since the last commit
+	stateBytes int // of state, for each record of the last commit
 	err        error
 	world      World
 	calls      calls

@@ -9,14 +9,14 @@ type changer interface {
 
 // Mark is a moment in the work on one record or timer. It is good until that work ends.
 type Mark struct {
-	changes  int
-	messages int
-	doom     func()
+	changes int
+	outbox  extent
+	doom    func()
 }
 
 // Mark returns the present moment, for Rollback.
 func (t *Task) Mark() Mark {
-	return Mark{changes: len(t.changes), messages: len(t.outbox.messages), doom: t.doom}
+	return Mark{changes: len(t.changes), outbox: t.outbox.extent(), doom: t.doom}
 }
 
 // Rollback takes back every change of stores and timers, and every record sent, since m: what was done leaves no trace.
@@ -26,8 +26,7 @@ func (t *Task) Rollback(m Mark) {
 		t.changes[i] = nil
 	}
 	t.changes = t.changes[:m.changes]
-	clear(t.outbox.messages[m.messages:])
-	t.outbox.messages = t.outbox.messages[:m.messages]
+	t.outbox.cut(m.outbox)
 	t.doom = m.doom
 }
 
@@ -60,7 +59,7 @@ func (t *Task) Doomed() bool { return t.doom != nil }
 // settle ends the work on the record in hand.
 func (t *Task) settle() {
 	if then := t.doom; then != nil {
-		t.Rollback(Mark{messages: t.outbox.before})
+		t.Rollback(Mark{outbox: t.outbox.before})
 		then()
 	}
 	t.keep()
@@ -70,7 +69,7 @@ func (t *Task) settle() {
 func (t *Task) begin(r *Raw) {
 	t.keep()
 	t.current = r
-	t.outbox.before = len(t.outbox.messages)
+	t.outbox.before = t.outbox.extent()
 }
 
 // Stop ends the task with err: nothing more is processed, nor committed.
