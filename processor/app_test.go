@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -67,23 +69,52 @@ func produce[V any](t *testing.T, client *stream.Client, topic stream.Topic[V], 
 	require.NoError(t, p.Close(t.Context()))
 }
 
-// all returns everything that a topic holds.
+// all returns everything that a topic holds, partition by partition. It reads without a group: a member that was silent for too long on a
+// busy machine would be given its records again.
 func all[V any](t *testing.T, client *stream.Client, topic stream.Topic[V]) []stream.Record[V] {
 	t.Helper()
-	consumer, err := stream.NewConsumer(t.Context(), client, topic, stream.ConsumerConfig{Group: fmt.Sprintf("test-%d", rand.Uint64())})
-	require.NoError(t, err)
-	defer consumer.Close()
 	var records []stream.Record[V]
-	for {
-		done, err := consumer.CaughtUp(t.Context())
-		require.NoError(t, err)
-		if done {
-			return records
+	for p := range topic.Spec().Partitions {
+		for _, m := range allOf(t, client, topic.Spec(), p) {
+			records = append(records, recordOf(topic, m))
 		}
-		batch, err := consumer.Poll(t.Context())
-		require.NoError(t, err)
-		records = append(records, batch...)
 	}
+	return records
+}
+
+func allOf(t *testing.T, client *stream.Client, spec stream.TopicSpec, partition int) []stream.Message {
+	t.Helper()
+	var mu sync.Mutex
+	var messages []stream.Message
+	r, err := client.OpenReader(t.Context(), spec, partition, stream.ReaderConfig{Deliver: func(m stream.Message) {
+		mu.Lock()
+		defer mu.Unlock()
+		messages = append(messages, m)
+	}})
+	require.NoError(t, err)
+	defer r.Close()
+	require.Eventually(t, func() bool {
+		done, err := r.CaughtUp(t.Context())
+		return err == nil && done
+	}, time.Minute, time.Millisecond)
+	mu.Lock()
+	defer mu.Unlock()
+	return messages
+}
+
+func recordOf[V any](topic stream.Topic[V], m stream.Message) stream.Record[V] {
+	r := stream.Record[V]{Topic: topic.Name, Partition: m.Partition, Offset: m.Offset, Key: m.Key, Headers: m.Headers, Data: m.Data}
+	if r.Tombstone = topic.Compact && len(m.Data) == 0; r.Tombstone {
+		return r
+	}
+	codec := topic.Codec
+	if codec == nil {
+		codec = stream.JSON[V]()
+	}
+	if r.Value, r.Err = codec.Decode(m.Data); r.Err == nil {
+		r.Time, r.Err = topic.EventTime(r.Value, m.Headers, m.Stored)
+	}
+	return r
 }
 
 func textLines(n int) []stream.ProducerRecord[line] {
@@ -343,6 +374,43 @@ func TestCloseOnIdleFollowsTheClock(t *testing.T) {
 	}, 30*time.Second, 10*time.Millisecond)
 	cancel()
 	require.NoError(t, <-ended)
+}
+
+// TestRepartitionedMessagesHaveIDs sends much to one partition between sub-topologies: whoever reads it passes over what a
+// take-over has sent once more, and knows that by the ids.
+func TestRepartitionedMessagesHaveIDs(t *testing.T) {
+	const wordsOfLine, wordSize = 200, 20_000
+	nc := embeddedtest.Connect(t)
+	client, err := stream.NewClient(nc, stream.Config{})
+	require.NoError(t, err)
+	produce(t, client, lines, textLines(5)...)
+	b := processor.NewBuilder("large")
+	words := processor.FlatMap(processor.From(b, lines), func(line) []string {
+		return slices.Repeat([]string{strings.Repeat("w", wordSize)}, wordsOfLine)
+	})
+	length := processor.Map(processor.KeyBy(words, "by-word", func(string) string { return "same" }), func(w string) int { return len(w) })
+	length.To(lengths)
+	topology, err := b.Build()
+	require.NoError(t, err)
+	var mu sync.Mutex
+	identified, anonymous := 0, 0
+	sub, err := nc.Subscribe("large-by-word.>", func(m *nats.Msg) {
+		mu.Lock()
+		defer mu.Unlock()
+		if m.Header.Get(jetstream.MsgIDHeader) == "" {
+			anonymous++
+		} else {
+			identified++
+		}
+	})
+	require.NoError(t, err)
+	require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
+	require.NoError(t, sub.Drain())
+	mu.Lock()
+	defer mu.Unlock()
+	require.Positive(t, identified)
+	require.Zero(t, anonymous)
+	require.Len(t, all(t, client, lengths), 5*wordsOfLine)
 }
 
 // TestRepartitionTopicsAreEmptied makes sure that what has been processed does not pile up between sub-topologies.

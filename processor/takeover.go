@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -179,7 +180,6 @@ func (r *runner) newCommitter(journal *stream.Journal) *committer {
 		client: r.app.client, journal: journal, group: r.app.topology.app, partition: r.task.Partition(), guarantee: r.app.cfg.Guarantee,
 		inputs: r.sub.plan.Inputs, internal: make(map[string]bool), external: make(map[string]*deliverer), log: r.log,
 	}
-	c.outbox = c.client.NewOutbox(c.verify)
 	if r.sub.sendsDeadLetters() {
 		c.letters = r.app.topology.deadLetters.Name
 	}
@@ -188,6 +188,7 @@ func (r *runner) newCommitter(journal *stream.Journal) *committer {
 			c.internal[sink.Topic.Name] = true
 		}
 	}
+	c.outbox = c.client.NewOutbox(c.verify, slices.Collect(maps.Keys(c.internal))...)
 	for _, v := range r.sub.vertices {
 		if v.kind == kindDeliver {
 			c.external[externalTopic(v.name)] = &deliverer{vertex: v, client: c.client, letters: r.app.topology.deadLetters, log: r.log}

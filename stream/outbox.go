@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -32,9 +33,10 @@ type Owned func(ctx context.Context, sure bool) error
 //
 // An Outbox is used by one goroutine at a time.
 type Outbox struct {
-	c       *Client
-	owned   Owned
-	outlets map[place]*outlet
+	c          *Client
+	owned      Owned
+	identified []string
+	outlets    map[place]*outlet
 }
 
 // outlet is what an Outbox knows of a partition that it writes to.
@@ -45,9 +47,9 @@ type outlet struct {
 }
 
 // NewOutbox returns an Outbox that has published nothing yet. owned is asked before anything is sent for the first time, after a pause, and after
-// trouble.
-func (c *Client) NewOutbox(owned Owned) *Outbox {
-	return &Outbox{c: c, owned: owned, outlets: make(map[place]*outlet)}
+// trouble. identified are the topics whose readers want to know each record's id: these always have it.
+func (c *Client) NewOutbox(owned Owned, identified ...string) *Outbox {
+	return &Outbox{c: c, owned: owned, identified: identified, outlets: make(map[place]*outlet)}
 }
 
 // Publish is Client.Publish for what has been committed to the journal since the last Publish has returned. The order matters: that the
@@ -56,7 +58,9 @@ func (c *Client) NewOutbox(owned Owned) *Outbox {
 func (o *Outbox) Publish(ctx context.Context, batch []Outgoing) error {
 	lanes, err := o.c.publish(ctx, batch, func(l *lane, records int) {
 		l.owned = o.owned
-		l.marks.chain = o.outlet(l).chain(l, records)
+		if !slices.Contains(o.identified, l.spec.Name) {
+			l.marks.chain = o.outlet(l).chain(l, records)
+		}
 	})
 	for _, l := range lanes {
 		o.outlet(l).learn(l, err)

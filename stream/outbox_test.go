@@ -91,6 +91,20 @@ func TestOutboxChainsItsRecords(t *testing.T) {
 	requireCommits(t, c, outTopic, 3, 20, 20, 2)
 }
 
+// Where readers want ids, all records have them.
+func TestOutboxIdentifies(t *testing.T) {
+	ctx, nc := testContext(t), restartable(t).connect(t)
+	c := clientOf(t, nc)
+	createTopic(t, c, outTopic)
+	o := c.NewOutbox(owner, outTopic.Name)
+	for n := range 3 {
+		require.NoError(t, o.Publish(ctx, committed(outTopic, n+1, 20)))
+	}
+	for seq := uint64(1); seq <= 60; seq++ {
+		require.NotEmpty(t, headersOf(t, nc, outTopic, seq).Get(jetstream.MsgIDHeader), seq)
+	}
+}
+
 // Others write to the partition: between deliveries, and amid them.
 func TestOutboxBesideOthers(t *testing.T) {
 	ctx, nc := testContext(t), restartable(t).connect(t)
