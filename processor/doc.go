@@ -106,7 +106,9 @@
 //   - A copy of a task with a store on disk is on the disk of whoever keeps it: each instance needs the room for the tasks that it follows, too.
 //   - A dead letter is a whole record: one branch or one result of many that fails takes the others of the record back. Give such an
 //     operator the policy Skip if the rest should stay.
-//   - Records that a stale owner had handed to the network before it was replaced may arrive after those of its successor. The server drops them
-//     by their ids unless they are late by more than the topic's DuplicateWindow (2 minutes by default): do not make it shorter than networks stall.
+//   - Records that a stale owner had handed to the network before it was replaced may arrive after those of its successor. The server refuses
+//     them where they name their places. It drops them by their ids where others write to the partition too, and in deliveries of few records, unless
+//     they are late by more than the topic's DuplicateWindow (2 minutes by default): do not make it shorter than networks stall.
+//   - What an app publishes has the header Nats-Msg-Id where it goes by ids, and not where it goes by places: code that reads such a topic cannot rely on it.
 //   - A record cannot be larger than the server's max_payload; a commit can.
 package processor

@@ -50,7 +50,8 @@
 //     with Unmarked, may be stored twice when the server's answer is lost:
 //     at-least-once. A record with an ID is looked for in its partition before it
 //     is sent again; and the server drops what comes twice from anybody, for as
-//     long as the topic's DuplicateWindow; it keeps every id in memory.
+//     long as the topic's DuplicateWindow; it keeps every id in memory. An Outbox
+//     binds its records to their places instead, where it can.
 //   - A producer that ends, or is killed, before Flush has confirmed its records
 //     does not know what is stored; another one that sends them again stores them
 //     twice, unless they have IDs.

@@ -129,7 +129,8 @@ type Topic[V any] struct {
 	// Compression is how records are stored on disk. Default: not compressed.
 	Compression Compression
 	// DuplicateWindow is how long the server remembers message ids to drop
-	// what comes twice. It costs the server memory for each id within it.
+	// what comes twice. It costs the server memory for each id within it; an
+	// Outbox that is a partition's only writer sends next to none.
 	// 0: two minutes, or MaxAge if that is shorter.
 	DuplicateWindow time.Duration
 	// KeyIn says where keys travel. Default: in the subject. It cannot change later.
