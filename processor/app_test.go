@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == childArg {
 		os.Exit(runChild(os.Args[2]))
 	}
+	if spec := os.Getenv(chaosServerEnv); spec != "" {
+		os.Exit(runChaosServer(spec))
+	}
 	if spec := os.Getenv(chaosEnv); spec != "" {
 		os.Exit(runChaosInstance(spec))
 	}

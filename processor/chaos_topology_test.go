@@ -20,13 +20,16 @@ import (
 )
 
 // What the instances of the chaos test run: words of lines, counted in windows behind a repartition, told with each change and once
-// more when the window has closed; counted for all time as well, on disk; and a copy of the lines, whose order per key shows whether anything was reordered on its way.
+// more when the window has closed; counted for all time as well, on disk; a copy of the lines, and one of rare words behind the repartition, whose order per
+// key shows whether anything was reordered on its way; and lines of each key, counted in windows that close while instances come and go.
 var (
 	chaosLines  = stream.Topic[line]{Name: "chaos-lines", Partitions: 6, Time: func(l line) time.Time { return l.At }}
 	chaosCopies = stream.Topic[string]{Name: "chaos-copies", Partitions: 6}
 	chaosCounts = stream.Topic[windowCount]{Name: "chaos-counts", Partitions: 6}
 	chaosTotals = stream.Topic[windowCount]{Name: "chaos-totals", Partitions: 6}
 	chaosEver   = stream.Topic[int64]{Name: "chaos-ever", Partitions: 6}
+	chaosRare   = stream.Topic[string]{Name: "chaos-rare", Partitions: 6}
+	chaosKeys   = stream.Topic[windowCount]{Name: "chaos-keys", Partitions: 6}
 )
 
 const (
@@ -45,9 +48,12 @@ func chaosTopology() (*processor.Topology, error) {
 	in := processor.From(b, chaosLines)
 	text := processor.Map(in, func(l line) string { return l.Text })
 	text.To(chaosCopies)
-	word := processor.KeyBy(processor.FlatMap(text, chaosWords), "by-word", func(w string) string { return w })
+	// What is behind a source comes in order: windows need no grace there.
+	perKey := processor.Counting{Name: "keys", Windows: processor.Tumbling(chaosWindow), Emit: processor.OnClose}
+	processor.MapRecord(processor.Count(in, perKey), withStart).To(chaosKeys)
+	word := processor.KeyBy(processor.FlatMap(text, numberedWords), "by-word", wordOf)
+	word.Filter(isRare).To(chaosRare)
 	counting := processor.Counting{Name: "counts", Windows: processor.Tumbling(chaosWindow), Grace: chaosGrace}
-	withStart := func(r processor.Record[int64]) windowCount { return windowCount{r.Window.Start, r.Value} }
 	processor.MapRecord(processor.Count(word, counting), withStart).To(chaosCounts)
 	counting.Name, counting.Emit = "totals", processor.OnClose
 	processor.MapRecord(processor.Count(word, counting), withStart).To(chaosTotals)
@@ -55,8 +61,23 @@ func chaosTopology() (*processor.Topology, error) {
 	return b.Build()
 }
 
+func withStart(r processor.Record[int64]) windowCount { return windowCount{r.Window.Start, r.Value} }
+
 // chaosWords leaves out the number that a line begins with.
 func chaosWords(text string) []string { return strings.Fields(text)[1:] }
+
+// numberedWords gives each word with the number of its line.
+func numberedWords(text string) []string {
+	words := chaosWords(text)
+	for i, w := range words {
+		words[i] = text[:len("#00000000 ")] + w
+	}
+	return words
+}
+
+func wordOf(numbered string) string { return numbered[len("#00000000 "):] }
+
+func isRare(numbered string) bool { return strings.HasPrefix(wordOf(numbered), "w0-") }
 
 var (
 	largeIn  = stream.Topic[string]{Name: "large-in", Partitions: 2, Codec: stream.String()}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,8 +21,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rossby-streams/rossby/embedded"
-	"github.com/rossby-streams/rossby/embedded/embeddedtest"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -47,13 +46,14 @@ type chaosRun struct {
 	t       *testing.T
 	plan    chaosPlan
 	rnd     *rand.Rand
-	cluster *embedded.Cluster
+	servers *chaosServers
 	nc      *nats.Conn
 	client  *stream.Client
 	logs    string
 	slots   [3]*chaosProcess
 	started int
 	faults  map[string]int
+	atOnce  int // times that two faults met
 }
 
 // chaosProcess is an instance.
@@ -62,6 +62,8 @@ type chaosProcess struct {
 	cmd  *exec.Cmd
 	gate *gate
 	log  *os.File
+	// disturbed says that something is done to it already.
+	disturbed bool
 }
 
 // TestChaosInstances runs an app as three processes on three servers, with three replicas, while processes are killed, and stopped for
@@ -70,9 +72,12 @@ type chaosProcess struct {
 func TestChaosInstances(t *testing.T) {
 	x := &chaosRun{t: t, plan: planChaos(), faults: make(map[string]int), logs: t.TempDir()}
 	x.rnd = rand.New(rand.NewPCG(x.plan.seed, 0))
-	x.cluster = embeddedtest.StartCluster(t, 3)
-	x.nc = embeddedtest.ConnectToCluster(t, x.cluster, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	t.Logf("seed %d", x.plan.seed)
+	x.servers = startChaosServers(t)
 	var err error
+	x.nc, err = nats.Connect(strings.Join(x.servers.urls(), ","), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	require.NoError(t, err)
+	t.Cleanup(x.nc.Close)
 	x.client, err = stream.NewClient(x.nc, stream.Config{Replicas: 3})
 	require.NoError(t, err)
 	require.NoError(t, x.client.CreateTopic(t.Context(), chaosLines.Spec()))
@@ -83,16 +88,24 @@ func TestChaosInstances(t *testing.T) {
 	produced := make(chan error, 1)
 	go func() { produced <- x.produce() }()
 	x.torment(produced)
+	underFaults := x.copied()
+	require.Greater(t, underFaults, x.plan.lines/10, "next to nothing was done while there were faults")
 	x.finish()
+	x.checkLogs()
 	x.check()
+	t.Logf("survived %v, %d times two at once; %d instances; %d of %d lines while there were faults; seed %d",
+		x.faults, x.atOnce, x.started, underFaults, x.plan.lines, x.plan.seed)
 }
+
+// chaosKeyCount is how many keys lines have, by turns.
+const chaosKeyCount = 50
 
 // chaosText gives the words of a line: some that are everywhere, some that are rare.
 func chaosText(i int) string { return fmt.Sprintf("common w%d-%d", i%7, i%101) }
 
 func chaosLine(i int) stream.ProducerRecord[line] {
 	// Each line says which it is, so that it can be told whether copies are in order.
-	return stream.ProducerRecord[line]{Key: fmt.Sprintf("k%d", i%50), Value: line{Text: fmt.Sprintf("#%08d %s", i, chaosText(i)), At: at(i)}}
+	return stream.ProducerRecord[line]{Key: fmt.Sprintf("k%d", i%chaosKeyCount), Value: line{Text: fmt.Sprintf("#%08d %s", i, chaosText(i)), At: at(i)}}
 }
 
 // produce sends the lines, over at least the time that the faults are to last.
@@ -119,7 +132,7 @@ func (x *chaosRun) produce() error {
 func (x *chaosRun) start(slot int) {
 	x.t.Helper()
 	x.started++
-	p := &chaosProcess{name: fmt.Sprintf("instance-%d", x.started), gate: newGate(x.t, x.cluster.URLs())}
+	p := &chaosProcess{name: fmt.Sprintf("instance-%d", x.started), gate: newGate(x.t, x.servers.urls())}
 	state := filepath.Join(x.logs, fmt.Sprintf("state-%d", slot)) // who comes next in this slot finds what this one has left
 	text, err := json.Marshal(chaosInstance{URLs: p.gate.urls, Session: x.plan.session, Standby: true, StateDir: state})
 	require.NoError(x.t, err)
@@ -175,13 +188,28 @@ func (x *chaosRun) tidy() {
 	}
 }
 
-// torment does one thing after another until the time is over and all has been produced.
+// fault breaks something and returns what mends it. nil: there is nothing to break.
+type fault func() (mend func())
+
+// torment breaks one thing after another, sometimes two at once, until the time is over and all has been produced.
 func (x *chaosRun) torment(produced <-chan error) {
 	x.t.Helper()
-	faults := []func(){x.kill, x.kill, x.pause, x.cut, x.stall, x.stopServer, x.stepDown, x.stepDown, x.leave}
+	faults := []fault{x.kill, x.kill, x.pause, x.cut, x.stall, x.killServer, x.stepDown, x.stepDown, x.leave}
 	started := time.Now()
 	for done := false; !done || time.Since(started) < x.plan.atLeast; {
-		faults[x.rnd.IntN(len(faults))]()
+		var mend []func()
+		for range 1 + x.rnd.IntN(2) {
+			if m := faults[x.rnd.IntN(len(faults))](); m != nil {
+				mend = append(mend, m)
+			}
+		}
+		if len(mend) > 1 {
+			x.atOnce++
+		}
+		<-time.After(x.upTo(3 * x.plan.session))
+		for _, m := range mend {
+			m()
+		}
 		select {
 		case err := <-produced:
 			require.NoError(x.t, err)
@@ -194,59 +222,70 @@ func (x *chaosRun) torment(produced <-chan error) {
 
 func (x *chaosRun) upTo(d time.Duration) time.Duration { return time.Duration(x.rnd.Int64N(int64(d))) }
 
-func (x *chaosRun) kill() {
-	i := x.rnd.IntN(len(x.slots))
-	x.end(i, syscall.SIGKILL)
-	<-time.After(x.upTo(2 * x.plan.session))
-	x.start(i)
-	x.faults["SIGKILL"]++
+// victim chooses an instance that runs undisturbed; -1: there is none.
+func (x *chaosRun) victim() int {
+	for _, i := range x.rnd.Perm(len(x.slots)) {
+		if p := x.slots[i]; p != nil && !p.disturbed {
+			p.disturbed = true
+			return i
+		}
+	}
+	return -1
 }
 
-func (x *chaosRun) leave() {
-	i := x.rnd.IntN(len(x.slots))
+func (x *chaosRun) kill() func() {
+	i := x.victim()
+	x.end(i, syscall.SIGKILL)
+	x.faults["SIGKILL"]++
+	return func() { x.start(i) }
+}
+
+func (x *chaosRun) leave() func() {
+	i := x.victim()
 	x.end(i, syscall.SIGTERM)
-	<-time.After(x.upTo(x.plan.session))
-	x.start(i)
 	x.faults["SIGTERM"]++
+	return func() { x.start(i) }
 }
 
 // pause stops a process for longer than its session, so that it wakes as a zombie.
-func (x *chaosRun) pause() {
-	p := x.slots[x.rnd.IntN(len(x.slots))]
+func (x *chaosRun) pause() func() {
+	p := x.slots[x.victim()]
 	require.NoError(x.t, p.cmd.Process.Signal(syscall.SIGSTOP))
-	<-time.After(x.plan.session + x.upTo(2*x.plan.session))
-	require.NoError(x.t, p.cmd.Process.Signal(syscall.SIGCONT))
+	awake := time.After(x.plan.session + x.upTo(x.plan.session))
 	x.faults["SIGSTOP past the session"]++
+	return func() {
+		<-awake
+		require.NoError(x.t, p.cmd.Process.Signal(syscall.SIGCONT))
+		p.disturbed = false
+	}
 }
 
-func (x *chaosRun) cut() {
-	p := x.slots[x.rnd.IntN(len(x.slots))]
+func (x *chaosRun) cut() func() {
+	p := x.slots[x.victim()]
 	p.gate.refuse()
-	<-time.After(x.upTo(2 * x.plan.session))
-	p.gate.open()
 	x.faults["network cut"]++
+	return func() { p.gate.open(); p.disturbed = false }
 }
 
-func (x *chaosRun) stall() {
-	p := x.slots[x.rnd.IntN(len(x.slots))]
+func (x *chaosRun) stall() func() {
+	p := x.slots[x.victim()]
 	p.gate.stall()
-	<-time.After(x.upTo(3 * x.plan.session))
-	p.gate.open()
 	x.faults["network stalled"]++
+	return func() { p.gate.open(); p.disturbed = false }
 }
 
-func (x *chaosRun) stopServer() {
+func (x *chaosRun) killServer() func() {
 	i := x.rnd.IntN(3)
-	require.NoError(x.t, x.cluster.StopServer(i))
-	<-time.After(x.upTo(2 * x.plan.session))
-	ctx, cancel := context.WithTimeout(x.t.Context(), time.Minute)
-	defer cancel()
-	require.NoError(x.t, x.cluster.RestartServer(ctx, i))
-	x.faults["server stopped"]++
+	if x.servers.servers[i].cmd == nil {
+		return nil
+	}
+	x.servers.kill(i)
+	x.faults["server killed"]++
+	return func() { x.servers.start(i); x.servers.waitHealthy(i) }
 }
 
 // stepDown takes the leader from some streams: of topics, journals, or the members.
-func (x *chaosRun) stepDown() {
+func (x *chaosRun) stepDown() func() {
 	js, err := jetstream.New(x.nc)
 	require.NoError(x.t, err)
 	ctx, cancel := context.WithTimeout(x.t.Context(), 5*time.Second)
@@ -256,13 +295,38 @@ func (x *chaosRun) stepDown() {
 		names = append(names, name)
 	}
 	if len(names) == 0 {
-		return // the servers are looking for a leader of their own
+		return nil // the servers are looking for a leader of their own
 	}
 	for range 1 + x.rnd.IntN(6) {
 		// Whether there is one that can step down is the servers' business.
 		_, _ = x.nc.RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN."+names[x.rnd.IntN(len(names))], nil)
 	}
 	x.faults["leader step-down"]++
+	return nil
+}
+
+// copied is how many lines have been processed.
+func (x *chaosRun) copied() (n int) {
+	x.t.Helper()
+	offsets, err := x.client.Offsets(x.t.Context(), chaosCopies.Spec())
+	require.NoError(x.t, err)
+	for _, o := range offsets {
+		n += int(o.Records)
+	}
+	return n
+}
+
+// checkLogs looks for what an instance cannot tell any more when it is killed.
+func (x *chaosRun) checkLogs() {
+	x.t.Helper()
+	for i := range x.started {
+		name := fmt.Sprintf("instance-%d.log", i+1)
+		text, err := os.ReadFile(filepath.Join(x.logs, name))
+		require.NoError(x.t, err)
+		for _, bad := range []string{"DATA RACE", "panic: ", "fatal error: "} {
+			require.False(x.t, bytes.Contains(text, []byte(bad)), "%s: %s", name, bad)
+		}
+	}
 }
 
 // finish lets the instances leave, and processes what is left.
@@ -276,49 +340,37 @@ func (x *chaosRun) finish() {
 	require.NoError(x.t, processor.NewApp(x.client, topology, processor.Config{Bounded: true, StateDir: x.t.TempDir()}).Run(x.t.Context()))
 }
 
+// cell is a count of a key in a window.
+type cell struct {
+	key   string
+	start int64
+}
+
+func (c cell) in(at time.Time) cell {
+	c.start = at.Truncate(chaosWindow).UnixNano()
+	return c
+}
+
 // check compares what there is with what there should be.
 func (x *chaosRun) check() {
 	x.t.Helper()
-	type cell struct {
-		word  string
-		start int64
-	}
-	want := make(map[cell]int64)
-	copies := 0
+	words, keys := make(map[cell]int64), make(map[cell]int64)
+	rare := 0
 	for i := range x.plan.lines {
-		l := chaosLine(i).Value
-		for _, w := range chaosWords(l.Text) {
-			want[cell{w, l.At.Truncate(chaosWindow).UnixNano()}]++
+		l := chaosLine(i)
+		keys[cell{key: l.Key}.in(l.Value.At)]++
+		for _, w := range chaosWords(l.Value.Text) {
+			words[cell{key: w}.in(l.Value.At)]++
+			if strings.HasPrefix(w, "w0-") {
+				rare++
+			}
 		}
 	}
-	last := make(map[string]int)
-	for _, r := range all(x.t, x.client, chaosCopies) {
-		var i int
-		_, err := fmt.Sscanf(r.Value, "#%d ", &i)
-		require.NoError(x.t, err)
-		before, ok := last[r.Key]
-		require.Equal(x.t, chaosLine(i).Key, r.Key)
-		require.True(x.t, ok && i == before+50 || !ok && i < 50, "key %s: line %d after %d", r.Key, i, before)
-		last[r.Key] = i
-		copies++
-	}
-	require.Equal(x.t, x.plan.lines, copies)
-	got := make(map[cell]int64)
-	updates := 0
-	for _, r := range all(x.t, x.client, chaosCounts) {
-		c := cell{r.Key, r.Value.Start.UnixNano()}
-		require.Equal(x.t, got[c]+1, r.Value.N, "word %q in the window of %v: lost, doubled or out of order", r.Key, r.Value.Start)
-		got[c] = r.Value.N
-		updates++
-	}
-	require.Equal(x.t, want, got)
-	clear(got)
-	for _, r := range all(x.t, x.client, chaosTotals) {
-		c := cell{r.Key, r.Value.Start.UnixNano()}
-		require.Zero(x.t, got[c], "word %q in the window of %v has two totals", r.Key, r.Value.Start)
-		got[c] = r.Value.N
-	}
-	require.Equal(x.t, want, got)
+	require.Equal(x.t, x.plan.lines, x.checkOrder(chaosCopies, true))
+	require.Equal(x.t, rare, x.checkOrder(chaosRare, false))
+	updates := x.checkUpdates(words)
+	x.checkTotals(chaosTotals, words)
+	x.checkTotals(chaosKeys, keys)
 	ever, counted := make(map[string]int64), 0
 	for _, r := range all(x.t, x.client, chaosEver) {
 		require.Equal(x.t, ever[r.Key]+1, r.Value, "word %q: lost, doubled or out of order", r.Key)
@@ -326,6 +378,57 @@ func (x *chaosRun) check() {
 		counted++
 	}
 	require.Equal(x.t, updates, counted)
-	x.t.Logf("survived %v; %d instances; %d lines, %d copies, %d counts, %d totals, %d counts on disk, each once and in order; seed %d",
-		x.faults, x.started, x.plan.lines, copies, updates, len(got), counted, x.plan.seed)
+	x.t.Logf("%d lines, %d rare words, %d counts, %d totals, %d totals of keys, %d counts on disk, each once and in order",
+		x.plan.lines, rare, updates, len(words), len(keys), counted)
+}
+
+// checkOrder makes sure that the lines of a key, or words of the lines of a key, are in the order in which the lines of that key were sent; whole says
+// that none of these is missing.
+func (x *chaosRun) checkOrder(topic stream.Topic[string], whole bool) (records int) {
+	x.t.Helper()
+	type flow struct {
+		key  string
+		line int // of which key the line was
+	}
+	last := make(map[flow]int)
+	for _, r := range all(x.t, x.client, topic) {
+		var i int
+		_, err := fmt.Sscanf(r.Value, "#%d ", &i)
+		require.NoError(x.t, err)
+		f := flow{r.Key, i % chaosKeyCount}
+		before, ok := last[f]
+		if !ok {
+			before = f.line - chaosKeyCount
+		}
+		require.True(x.t, i == before+chaosKeyCount || !whole && i > before, "%s: key %s: line %d after %d", topic.Name, r.Key, i, before)
+		last[f] = i
+		records++
+	}
+	return records
+}
+
+// checkUpdates makes sure that the counts of each cell are 1, 2, 3, ...
+func (x *chaosRun) checkUpdates(want map[cell]int64) (updates int) {
+	x.t.Helper()
+	got := make(map[cell]int64)
+	for _, r := range all(x.t, x.client, chaosCounts) {
+		c := cell{r.Key, r.Value.Start.UnixNano()}
+		require.Equal(x.t, got[c]+1, r.Value.N, "word %q in the window of %v: lost, doubled or out of order", r.Key, r.Value.Start)
+		got[c] = r.Value.N
+		updates++
+	}
+	require.Equal(x.t, want, got)
+	return updates
+}
+
+// checkTotals makes sure that each window has had one total.
+func (x *chaosRun) checkTotals(topic stream.Topic[windowCount], want map[cell]int64) {
+	x.t.Helper()
+	got := make(map[cell]int64)
+	for _, r := range all(x.t, x.client, topic) {
+		c := cell{r.Key, r.Value.Start.UnixNano()}
+		require.Zero(x.t, got[c], "%s: %q in the window of %v has two totals", topic.Name, r.Key, r.Value.Start)
+		got[c] = r.Value.N
+	}
+	require.Equal(x.t, want, got, topic.Name)
 }
