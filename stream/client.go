@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -65,7 +66,8 @@ type Client struct {
 	acks     *ackRouter
 	acksErr  error
 
-	groups sync.Map // groupAt to struct{}: durables that StoreOffset has seen
+	feeds  atomic.Int64 // that are open
+	groups sync.Map     // groupAt to struct{}: durables that StoreOffset has seen
 }
 
 // NewClient checks that the server behind nc is fit and gives a client over it.

@@ -12,13 +12,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// How a feed asks for messages. The server owes at most credit messages; the
-// bytes budget bounds what is in flight when they are large.
+// How a feed asks for messages. The server owes it at most a credit of messages, and
+// all feeds of a client creditBytes, about: a server cuts a connection off for which it
+// holds more than its max_pending, 64 MB by default. Until a feed knows how large its messages
+// are it asks for few.
 const (
 	maxCredit    = 4096
-	minCredit    = 8
-	firstCredit  = 64
-	creditBytes  = 16 << 20
+	firstCredit  = 4
+	creditBytes  = 32 << 20
 	pullExpires  = 30 * time.Second
 	heartbeat    = 2 * time.Second
 	silenceLimit = 2*heartbeat + heartbeat/2
@@ -81,6 +82,7 @@ type feedErrors struct {
 
 // open attaches for the first time. A feed that opened must be closed.
 func (f *feed) open(ctx context.Context) error {
+	f.c.feeds.Add(1)
 	f.status = f.c.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	if err := f.reattach(ctx); err != nil {
 		f.close()
@@ -92,6 +94,7 @@ func (f *feed) open(ctx context.Context) error {
 // close gives up the subscription and the consumer.
 func (f *feed) close() {
 	f.detach()
+	f.c.feeds.Add(-1)
 	f.c.nc.RemoveStatusListener(f.status)
 }
 
@@ -265,13 +268,7 @@ func (f *feed) deliver(ctx context.Context) error {
 
 // pull keeps the server owing messages.
 func (f *feed) pull() error {
-	limit := firstCredit
-	if f.size > 0 {
-		limit = min(max(creditBytes/f.size, minCredit), maxCredit)
-	}
-	if f.credit > 0 {
-		limit = min(limit, f.credit)
-	}
+	limit := f.limit()
 	if f.owed > limit/2 {
 		return nil
 	}
@@ -289,6 +286,19 @@ func (f *feed) pull() error {
 	}
 	f.owed += n
 	return nil
+}
+
+// limit is how many messages the server may owe now.
+func (f *feed) limit() int {
+	limit := firstCredit
+	if f.size > 0 {
+		share := creditBytes / int(max(f.c.feeds.Load(), 1))
+		limit = min(max(share/f.size, 1), maxCredit)
+	}
+	if f.credit > 0 {
+		limit = min(limit, f.credit)
+	}
+	return limit
 }
 
 // connError tells a connection that is gone for good from one that comes back.

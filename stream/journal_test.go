@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"strconv"
 	"testing"
 	"time"
 
@@ -61,6 +62,42 @@ func TestJournalAppendAndReplay(t *testing.T) {
 	_, entries = openJournal(t, ctx, c)
 	require.Len(t, entries, 1001)
 	require.Empty(t, entries[1000].Data)
+}
+
+// Reading large entries must not make the server hold so much for the connection that it cuts it off.
+func TestJournalsOfLargeEntries(t *testing.T) {
+	const journals, entries, size = 4, 40, 1_000_000
+	ctx, nc := testContext(t), embeddedtest.Connect(t)
+	c := clientOf(t, nc)
+	data := bytes.Repeat([]byte("x"), size)
+	open := func(i int) *stream.Journal {
+		j, err := c.OpenJournal(ctx, "large-"+strconv.Itoa(i))
+		require.NoError(t, err)
+		return j
+	}
+	for i := range journals {
+		j := open(i)
+		require.NoError(t, j.Replay(ctx, func(stream.Entry) error { return nil }))
+		for range entries {
+			_, err := j.Append(ctx, data)
+			require.NoError(t, err)
+		}
+	}
+	read := make(chan int, journals)
+	for i := range journals {
+		j := open(i)
+		go func() {
+			n := 0
+			if err := j.Replay(ctx, func(e stream.Entry) error { n += len(e.Data) / size; return nil }); err != nil {
+				n = -1
+			}
+			read <- n
+		}()
+	}
+	for range journals {
+		require.Equal(t, entries, <-read)
+	}
+	require.Zero(t, nc.Stats().Reconnects)
 }
 
 func TestJournalMustBeReplayedFirst(t *testing.T) {
