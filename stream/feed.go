@@ -13,12 +13,13 @@ import (
 )
 
 // How a feed asks for messages. The server owes it at most a credit of messages, and
-// all feeds of a client creditBytes, about: a server cuts a connection off for which it
-// holds more than its max_pending, 64 MB by default. Until a feed knows how large its messages
-// are it asks for few.
+// all feeds of a client creditBytes, unless their share is less than one message: a server
+// cuts a connection off for which it holds more than its max_pending, 64 MB by default.
+// Until a feed knows how large its messages are it asks for few.
 const (
 	maxCredit    = 4096
 	firstCredit  = 4
+	addressRoom  = 8 << 10 // for the subjects of a message
 	creditBytes  = 32 << 20
 	pullExpires  = 30 * time.Second
 	heartbeat    = 2 * time.Second
@@ -70,6 +71,8 @@ type feed struct {
 	subject  string // of pull requests
 	seen     uint64 // consumer sequence last seen
 	owed     int    // messages that the server was asked for and has not sent
+	wider    int    // how often requests have been doubled for a message that was too large
+	refused  uint64 // last, when a message did not fit into a request
 	size     int    // moving average of message sizes
 }
 
@@ -273,9 +276,11 @@ func (f *feed) pull() error {
 		return nil
 	}
 	n := limit - f.owed
-	buf := make([]byte, 0, 96)
+	buf := make([]byte, 0, 128)
 	buf = append(buf, `{"batch":`...)
 	buf = strconv.AppendInt(buf, int64(n), 10)
+	buf = append(buf, `,"max_bytes":`...)
+	buf = strconv.AppendInt(buf, f.requestBytes(), 10)
 	buf = append(buf, `,"expires":`...)
 	buf = strconv.AppendInt(buf, int64(pullExpires), 10)
 	buf = append(buf, `,"idle_heartbeat":`...)
@@ -292,13 +297,21 @@ func (f *feed) pull() error {
 func (f *feed) limit() int {
 	limit := firstCredit
 	if f.size > 0 {
-		share := creditBytes / int(max(f.c.feeds.Load(), 1))
-		limit = min(max(share/f.size, 1), maxCredit)
+		limit = int(min(max(f.share()/int64(f.size), 1), maxCredit))
 	}
 	if f.credit > 0 {
 		limit = min(limit, f.credit)
 	}
 	return limit
+}
+
+// share is how many bytes the server may owe to this feed.
+func (f *feed) share() int64 { return creditBytes / max(f.c.feeds.Load(), 1) }
+
+// requestBytes is for how many bytes at most a request asks: two of them are open at a time. It is odd, since the server does not tell
+// when a request has ended just at its limit, which only the silence after that shows.
+func (f *feed) requestBytes() int64 {
+	return max(f.share()/2, f.c.MaxPayload()+addressRoom)<<f.wider | 1
 }
 
 // connError tells a connection that is gone for good from one that comes back.
@@ -323,6 +336,7 @@ func (f *feed) take(ctx context.Context, m *nats.Msg) (bool, error) {
 	}
 	f.seen = p.consumer
 	f.owed--
+	f.wider = 0
 	n := len(m.Data) + len(m.Subject) + 64
 	if f.size == 0 {
 		f.size = n
@@ -361,6 +375,16 @@ func (f *feed) control(m *nats.Msg) error {
 	case "404", "408": // a request expired; it says what it still owed
 		n, _ := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
 		f.owed = max(f.owed-n, 0)
+		return nil
+	case "409":
+		if m.Header.Get("Description") != "Message Size Exceeds MaxBytes" {
+			return fmt.Errorf("%w: %s", errBroken, m.Header.Get("Description"))
+		}
+		n, _ := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
+		if f.owed = max(f.owed-n, 0); f.owed == 0 && f.refused == f.last {
+			f.wider++ // this message is larger than what the server takes today
+		}
+		f.refused = f.last
 		return nil
 	case "503":
 		return fmt.Errorf("%w: nobody serves the consumer", errBroken)

@@ -78,7 +78,12 @@ func TestJournalsOfLargeEntries(t *testing.T) {
 	for i := range journals {
 		j := open(i)
 		require.NoError(t, j.Replay(ctx, func(stream.Entry) error { return nil }))
-		for range entries {
+		for n := range entries {
+			if n < 3 { // what comes first does not say how large the others are
+				_, err := j.Append(ctx, data[:1])
+				require.NoError(t, err)
+				continue
+			}
 			_, err := j.Append(ctx, data)
 			require.NoError(t, err)
 		}
@@ -88,7 +93,7 @@ func TestJournalsOfLargeEntries(t *testing.T) {
 		j := open(i)
 		go func() {
 			n := 0
-			if err := j.Replay(ctx, func(e stream.Entry) error { n += len(e.Data) / size; return nil }); err != nil {
+			if err := j.Replay(ctx, func(stream.Entry) error { n++; return nil }); err != nil {
 				n = -1
 			}
 			read <- n

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rossby-streams/rossby/embedded"
 	"github.com/rossby-streams/rossby/embedded/embeddedtest"
 	"github.com/rossby-streams/rossby/stream"
 )
@@ -297,4 +298,29 @@ func TestTooLargeIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	require.Equal(t, c.MaxPayload(), large.Max)
 	require.Greater(t, large.Size, large.Max)
 	require.Len(t, readAll(t, c, spec, 0), 1)
+}
+
+// A server takes larger messages than it does after a change of its configuration: they are read all the same.
+func TestReaderOfMessagesLargerThanMaxPayload(t *testing.T) {
+	const records, size = 6, 20_000_000
+	ctx, dir := testContext(t), t.TempDir()
+	spec := stream.TopicSpec{Name: "large", Partitions: 1}
+	s, err := embedded.Start(ctx, embedded.Config{Dir: dir, ConfigFile: file(t, "large.conf", []byte("max_payload: 24MB"))})
+	require.NoError(t, err)
+	c := clientOf(t, embeddedtest.ConnectTo(t, s))
+	createTopic(t, c, spec)
+	for i := range records {
+		data := make([]byte, 1+i%3*size/2)
+		require.NoError(t, c.Publish(ctx, []stream.Outgoing{{Topic: spec, Key: "k", Data: data}}))
+	}
+	require.NoError(t, s.Stop())
+	s = embeddedtest.StartWith(t, embedded.Config{Dir: dir})
+	c = clientOf(t, embeddedtest.ConnectTo(t, s))
+	require.Less(t, c.MaxPayload(), int64(size))
+	got := readAll(t, c, spec, 0)
+	require.Len(t, got, records)
+	for i, m := range got {
+		require.EqualValues(t, i+1, m.Offset)
+		require.Len(t, m.Data, 1+i%3*size/2)
+	}
 }
