@@ -66,8 +66,9 @@ type Client struct {
 	acks     *ackRouter
 	acksErr  error
 
-	feeds  atomic.Int64 // that are open
-	groups sync.Map     // groupAt to struct{}: durables that StoreOffset has seen
+	feeds   atomic.Int64  // that are open
+	replays chan struct{} // one for each journal that is being read
+	groups  sync.Map      // groupAt to struct{}: durables that StoreOffset has seen
 }
 
 // NewClient checks that the server behind nc is fit and gives a client over it.
@@ -114,7 +115,7 @@ func NewClient(nc *nats.Conn, cfg Config) (*Client, error) {
 		}
 		return nil, fmt.Errorf("stream: JetStream at %s does not answer: %w", nc.ConnectedUrlRedacted(), err)
 	}
-	return &Client{nc: nc, js: js, cfg: cfg, log: cfg.Logger, prefix: prefix}, nil
+	return &Client{nc: nc, js: js, cfg: cfg, log: cfg.Logger, prefix: prefix, replays: make(chan struct{}, replaysAtOnce)}, nil
 }
 
 // olderThan compares versions like "2.14.1" or "2.15.0-beta.2"; what cannot be

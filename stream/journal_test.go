@@ -66,7 +66,7 @@ func TestJournalAppendAndReplay(t *testing.T) {
 
 // Reading large entries must not make the server hold so much for the connection that it cuts it off.
 func TestJournalsOfLargeEntries(t *testing.T) {
-	const journals, entries, size = 4, 40, 1_000_000
+	const journals, entries, size = 12, 14, 1_000_000
 	ctx, nc := testContext(t), embeddedtest.Connect(t)
 	c := clientOf(t, nc)
 	data := bytes.Repeat([]byte("x"), size)

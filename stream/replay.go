@@ -15,15 +15,25 @@ import (
 // that Append continues from it. It is one sequential read, restarted where it
 // was when the connection breaks. An error from fn ends it and is returned;
 // Replay may be called again, and begins anew then. After Follow it goes on behind
-// what Follow has handed over. The error matches ErrTrimmed when the owner has
+// what Follow has handed over. A client replays eight journals at a time; others wait. The error matches ErrTrimmed when the owner has
 // meanwhile trimmed what was to come next.
 func (j *Journal) Replay(ctx context.Context, fn func(Entry) error) error {
 	return j.ReplayFrom(ctx, 0, fn)
 }
 
+// replaysAtOnce is how many journals a client reads at the same time. More would not be faster, and together could be more than the
+// server holds for a connection.
+const replaysAtOnce = 8
+
 // ReplayFrom is Replay for who has the entries before a position: those that
 // begin at it or later are read. 0 is the beginning.
 func (j *Journal) ReplayFrom(ctx context.Context, from uint64, fn func(Entry) error) error {
+	select {
+	case j.c.replays <- struct{}{}:
+		defer func() { <-j.c.replays }()
+	case <-ctx.Done():
+		return &JournalError{Journal: j.name, Err: fmt.Errorf("replay it: %w", ctx.Err())}
+	}
 	j.replayed = false
 	r := j.followed
 	j.followed = replay{}
