@@ -15,7 +15,8 @@ import (
 // that Append continues from it. It is one sequential read, restarted where it
 // was when the connection breaks. An error from fn ends it and is returned;
 // Replay may be called again, and begins anew then. After Follow it goes on behind
-// what Follow has handed over. A client replays eight journals at a time; others wait. The error matches ErrTrimmed when the owner has
+// what Follow has handed over. A client replays eight journals at a time from
+// their beginning; others wait. The error matches ErrTrimmed when the owner has
 // meanwhile trimmed what was to come next.
 func (j *Journal) Replay(ctx context.Context, fn func(Entry) error) error {
 	return j.ReplayFrom(ctx, 0, fn)
@@ -28,15 +29,17 @@ const replaysAtOnce = 8
 // ReplayFrom is Replay for who has the entries before a position: those that
 // begin at it or later are read. 0 is the beginning.
 func (j *Journal) ReplayFrom(ctx context.Context, from uint64, fn func(Entry) error) error {
-	select {
-	case j.c.replays <- struct{}{}:
-		defer func() { <-j.c.replays }()
-	case <-ctx.Done():
-		return &JournalError{Journal: j.name, Err: fmt.Errorf("replay it: %w", ctx.Err())}
-	}
 	j.replayed = false
 	r := j.followed
 	j.followed = replay{}
+	if r.head == 0 { // who has followed has little to read, and is in a hurry
+		select {
+		case j.c.replays <- struct{}{}:
+			defer func() { <-j.c.replays }()
+		case <-ctx.Done():
+			return &JournalError{Journal: j.name, Err: fmt.Errorf("replay it: %w", ctx.Err())}
+		}
+	}
 	r.head = max(r.head, max(from, 1)-1)
 	before := r.head
 	for {
