@@ -37,8 +37,9 @@ type Config struct {
 	// OnTask is told when this instance begins to follow, restore or run a task and when it has ended, and how a restore goes on, about once
 	// a second. It is called by the goroutine of the task, or of many at once, which waits for it: it must return soon. nil: nobody is told.
 	OnTask func(TaskStats)
-	// StopTimeout is how long Run may take to return once it has been asked to stop: for the calls of user functions that are
-	// under way, and then for the last commit. 0: 10 s.
+	// StopTimeout is how long the calls of user functions that are under way, the last commits and their delivery may take in all, once Run
+	// has been asked to stop or a task has failed. Run then returns within a few seconds, whoever does not answer: the server or a user
+	// function (*BlockedError). 0: 10 s.
 	StopTimeout time.Duration
 	// StateDir is the folder of the database for stores on disk (see Medium); it is created when it is missing. One process at a time
 	// can use it, with one App. It is needed if the topology has such a store, and not used otherwise. There is no default.
@@ -53,11 +54,10 @@ type App struct {
 	topology *Topology
 	cfg      Config
 	owner    string
-	globals  map[string]any  // by topic; set by Run
-	running  sync.Map        // every *runner that has not ended
-	state    *disk.DB        // nil: no store is on disk; set by Run
-	evolved  *evolution      // set by Run
-	stopping <-chan struct{} // closed when Run is to return; set by Run
+	globals  map[string]any // by topic; set by Run
+	running  sync.Map       // every *runner that has not ended
+	state    *disk.DB       // nil: no store is on disk; set by Run
+	evolved  *evolution     // set by Run
 	gate     gate
 	service  *stream.Service // nil: nobody asks; set by Run
 }
@@ -99,16 +99,15 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	defer a.closeDesks()
 	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed.
-	commits, giveUp := context.WithCancel(context.WithoutCancel(ctx))
-	defer giveUp()
+	commits, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer giveUp(nil)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a.stopping = ctx.Done()
 	run := a.share
 	if a.cfg.Bounded {
 		run = a.drain
 	}
-	g := newGroup(a.topology.tasks(), a.cfg.StopTimeout)
+	g := newGroup(a.topology.tasks(), a.cfg.StopTimeout, func() { giveUp(errTimeUp) })
 	g.start(nil, func() error { return globals.watch(ctx) })
 	if err := run(ctx, commits, cancel, g); err != nil {
 		return fmt.Errorf("app %s: %w", a.topology.app, err)

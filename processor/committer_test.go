@@ -34,7 +34,7 @@ func TestOneThatHasSleptLooksAtTheJournalFirst(t *testing.T) {
 		return offsets[0].Records
 	}
 
-	c := &committer{client: client, journal: stale, log: zap.NewNop(), heard: time.Now().Add(-time.Minute)}
+	c := &committer{journal: stale, log: zap.NewNop(), heard: time.Now().Add(-time.Minute)}
 	c.outbox = client.NewOutbox(c.verify)
 	require.NoError(t, c.deliver(t.Context(), outbox), "it has slept, but nobody came")
 	require.EqualValues(t, 1, stored())

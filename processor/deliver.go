@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -104,6 +105,7 @@ type deliverer struct {
 	client  *stream.Client
 	letters stream.TopicSpec
 	log     *zap.Logger
+	calling *atomic.Pointer[vertex] // says while send runs whose it is
 }
 
 func (d *deliverer) deliver(ctx context.Context, batch []stream.Outgoing) error {
@@ -112,7 +114,7 @@ func (d *deliverer) deliver(ctx context.Context, batch []stream.Outgoing) error 
 		p = *d.vertex.policy
 	}
 	for tries := 1; ; tries++ {
-		err := d.vertex.send(ctx, batch)
+		err := d.send(ctx, batch)
 		if err == nil {
 			return nil
 		}
@@ -120,7 +122,7 @@ func (d *deliverer) deliver(ctx context.Context, batch []stream.Outgoing) error 
 			return fmt.Errorf("%s: %w", d.vertex.label(), err)
 		}
 		if !p.retry || tries >= p.attempts {
-			return d.giveUp(ctx, batch, p.then, fmt.Errorf("%s (%s): attempt %d: %w", d.vertex.label(), d.vertex.at, tries, err))
+			return d.giveUp(ctx, batch, p.then, fmt.Errorf("%s: attempt %d: %w", d.vertex.place(), tries, err))
 		}
 		pause := p.pause(tries)
 		d.log.Warn("a delivery has failed; there is another attempt", zap.String("operator", d.vertex.label()), zap.Int("records", len(batch)),
@@ -133,6 +135,12 @@ func (d *deliverer) deliver(ctx context.Context, batch []stream.Outgoing) error 
 		case <-timer.C:
 		}
 	}
+}
+
+func (d *deliverer) send(ctx context.Context, batch []stream.Outgoing) error {
+	d.calling.Store(d.vertex)
+	defer d.calling.Store(nil)
+	return d.vertex.send(ctx, batch)
 }
 
 // giveUp does what the policy says of a batch that nobody takes.
@@ -150,7 +158,7 @@ func (d *deliverer) giveUp(ctx context.Context, batch []stream.Outgoing, then Ou
 		if headers == nil {
 			headers = make(stream.Headers)
 		}
-		headers.Set(DeadOperator, headerText(d.vertex.label()+" ("+d.vertex.at+")", maxErrorHeader))
+		headers.Set(DeadOperator, headerText(d.vertex.place(), maxErrorHeader))
 		headers.Set(DeadError, headerText(err.Error(), maxErrorHeader))
 		headers.Set(DeadAttempt, strconv.Itoa(max(d.vertex.policy.attempts, 1)))
 		headers.Set(DeadTime, time.Now().UTC().Format(time.RFC3339Nano))

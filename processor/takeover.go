@@ -155,7 +155,7 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	r.task.Appended(fence.Number, entry.Seq)
 	r.measure()
 	c.heard = asked
-	c.positions, c.behind = fence.Positions, true
+	c.shown.set(fence.Positions)
 	for _, u := range undelivered {
 		if err := r.findFormerSinks(ctx, u.Outbox); err != nil {
 			return nil, err
@@ -176,10 +176,11 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 
 func (r *runner) newCommitter(journal *stream.Journal) *committer {
 	c := &committer{
-		client: r.app.client, journal: journal, group: r.app.topology.app, partition: r.task.Partition(), guarantee: r.app.cfg.Guarantee,
-		inputs: r.sub.plan.Inputs, internal: make(map[string]bool), external: make(map[string]*deliverer), log: r.log,
+		journal: journal, guarantee: r.app.cfg.Guarantee,
+		internal: make(map[string]bool), external: make(map[string]*deliverer), log: r.log,
+		shown: &shown{client: r.app.client, group: r.app.topology.app, partition: r.task.Partition(), inputs: r.sub.plan.Inputs, log: r.log},
 	}
-	c.outbox = c.client.NewOutbox(c.verify)
+	c.outbox = r.app.client.NewOutbox(c.verify)
 	if r.sub.sendsDeadLetters() {
 		c.letters = r.app.topology.deadLetters.Name
 	}
@@ -190,7 +191,7 @@ func (r *runner) newCommitter(journal *stream.Journal) *committer {
 	}
 	for _, v := range r.sub.vertices {
 		if v.kind == kindDeliver {
-			c.external[externalTopic(v.name)] = &deliverer{vertex: v, client: c.client, letters: r.app.topology.deadLetters, log: r.log}
+			c.external[externalTopic(v.name)] = &deliverer{vertex: v, client: r.app.client, letters: r.app.topology.deadLetters, log: r.log, calling: &r.commits.calling}
 		}
 	}
 	return c
