@@ -144,15 +144,13 @@ func (c *committer) deliver(ctx context.Context, outbox []stream.Outgoing) error
 	if err := c.outbox.Publish(ctx, outbox); err != nil {
 		return err
 	}
-	return c.handOver(ctx, parcels)
+	return c.handOver(ctx, parcels, c.outbox.Publish)
 }
 
-func (c *committer) handOver(ctx context.Context, parcels map[string][]stream.Outgoing) error {
+// handOver hands over what is for no topic. publish is for dead letters.
+func (c *committer) handOver(ctx context.Context, parcels map[string][]stream.Outgoing, publish func(context.Context, []stream.Outgoing) error) error {
 	for name, batch := range parcels {
-		if err := c.verify(ctx, false); err != nil {
-			return err
-		}
-		if err := c.external[name].deliver(ctx, batch); err != nil {
+		if err := c.external[name].deliver(ctx, batch, publish); err != nil {
 			return err
 		}
 	}
@@ -210,7 +208,10 @@ func (c *committer) redeliver(ctx context.Context, u engine.Undelivered, stored 
 	if err := c.outbox.Publish(ctx, internal); err != nil {
 		return err
 	}
-	return c.handOver(ctx, parcels)
+	return c.handOver(ctx, parcels, func(ctx context.Context, letters []stream.Outgoing) error {
+		_, err := c.outbox.Republish(ctx, letters, stored)
+		return err
+	})
 }
 
 // shown lets the group's durables follow the commits, and drops what nobody needs any more from repartition topics. That is for people,

@@ -191,7 +191,7 @@ func (r *runner) newCommitter(journal *stream.Journal) *committer {
 	}
 	for _, v := range r.sub.vertices {
 		if v.kind == kindDeliver {
-			c.external[externalTopic(v.name)] = &deliverer{vertex: v, client: r.app.client, letters: r.app.topology.deadLetters, log: r.log, calling: &r.commits.calling}
+			c.external[externalTopic(v.name)] = &deliverer{vertex: v, owned: c.verify, letters: r.app.topology.deadLetters, log: r.log, calling: &r.commits.calling}
 		}
 	}
 	return c
