@@ -18,10 +18,10 @@ type commitState struct {
 	last     time.Time              // when it was
 	limit    int                    // bytes
 	trim     uint64                 // to where the journal may be trimmed with the next one, 0: not
-	calling  atomic.Pointer[vertex] // whose user function delivers; nil: none
+	calling  atomic.Pointer[vertex] // what hands records over to no topic; nil: nothing
 }
 
-// delivering returns whose user function is called to deliver, or "".
+// delivering returns which operator hands records over to something that is no topic, or "".
 func (c *commitState) delivering() string {
 	v := c.calling.Load()
 	if v == nil {

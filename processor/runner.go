@@ -74,7 +74,7 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 	}
 	r.desk = newDesk(r)
 	s := &r.gauges.s
-	s.SubTopology, s.Partition, s.State, s.Since = sub.name, partition, TaskFollowing, time.Now()
+	s.SubTopology, s.Partition, s.State, s.Since, s.Wait = sub.name, partition, TaskFollowing, time.Now(), WaitOwnership
 	for _, in := range sub.plan.Inputs {
 		s.Inputs = append(s.Inputs, InputStats{Topic: in.Topic.Name})
 	}
@@ -157,7 +157,7 @@ func (r *runner) attach(ctx context.Context) {
 		Now: time.Now,
 		Pause: func(f engine.Failure, d time.Duration) bool {
 			d -= mathrand.N(d/2 + 1)
-			r.change(func(s *TaskStats) { s.Failures++; s.Wait = WaitRetry })
+			r.change(func(s *TaskStats) { s.Failures++; s.Wait, s.WaitsFor = WaitRetry, f.Operator })
 			defer r.waits(WaitNone, "")
 			r.log.Warn("an attempt has failed; there is another one", append(failureFields(f), zap.Duration("pause", d))...)
 			timer := time.NewTimer(d)

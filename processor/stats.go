@@ -26,23 +26,33 @@ const (
 	TaskEnded TaskState = "ended"
 )
 
-// Wait is why a running task processes nothing at the moment.
+// Wait is why a task processes nothing at the moment.
 type Wait string
 
 const (
-	// WaitNone: it does, or it is not running.
+	// WaitNone: it does.
 	WaitNone Wait = ""
-	// WaitRecords: it has processed all that there is. Only this is idleness.
+	// WaitRecords: it has processed, committed and delivered all that has come. Only this is idleness.
 	WaitRecords Wait = "records"
-	// WaitInput: an input, TaskStats.WaitsFor, has more that has not come yet. Records of other inputs wait, so that all are processed by
-	// their time.
+	// WaitInput: an input has more that has not come yet, or has to be asked whether it has. Records of other inputs wait, so that all are
+	// processed by their time. TaskStats.WaitsFor is the topic.
 	WaitInput Wait = "input"
-	// WaitCommit: as much has been processed since the commit in flight as may be; that one is being stored or delivered.
+	// WaitCommit: the commit in flight is being stored, or its records in their topics; there is nothing else to do, or as much has been processed
+	// since as may be.
 	WaitCommit Wait = "commit"
-	// WaitRetry: a record has failed and has its pause before another attempt.
+	// WaitDelivery: as WaitCommit, but the records are with a function of Stream.Deliver, or have the pause before it is called again.
+	// TaskStats.WaitsFor is the operator.
+	WaitDelivery Wait = "delivery"
+	// WaitRetry: a record has failed and has its pause before another attempt. TaskStats.WaitsFor is the operator.
 	WaitRetry Wait = "retry"
 	// WaitResume: the app is paused.
 	WaitResume Wait = "resume"
+	// WaitConnection: the client has no connection to a server, so it is not known what there is to do.
+	WaitConnection Wait = "connection"
+	// WaitOwnership: the task is another instance's, or still has to be taken by this one.
+	WaitOwnership Wait = "ownership"
+	// WaitRestore: the state is being restored, and what the last owner has left is being delivered.
+	WaitRestore Wait = "restore"
 )
 
 // TaskStats is what an instance knows of one of its tasks. Counts are of this instance since it began to run the task.
@@ -53,7 +63,7 @@ type TaskStats struct {
 	// State is what is done with it here, and Since is since when.
 	State TaskState
 	Since time.Time
-	// Wait is why it processes nothing, and WaitsFor which topic it waits for if that is WaitInput.
+	// Wait is why it processes nothing, and WaitsFor which topic or operator it waits for, if it is one.
 	Wait     Wait
 	WaitsFor string
 	// StreamTime is the largest event time that the task has seen; zero: none yet.
@@ -113,7 +123,24 @@ func (r *runner) snapshot() TaskStats {
 	for i := range s.Inputs {
 		s.Inputs[i].Lag += r.inbox.lag(i)
 	}
+	s.Wait, s.WaitsFor = r.refined(s.Wait, s.WaitsFor)
 	return s
+}
+
+// refined says what a task waits for of which its own goroutine does not know.
+func (r *runner) refined(why Wait, what string) (Wait, string) {
+	switch why {
+	case WaitNone, WaitRetry, WaitResume:
+		return why, what
+	case WaitCommit, WaitRestore:
+		if at := r.commits.delivering(); at != "" {
+			return WaitDelivery, at
+		}
+	}
+	if !r.app.client.Connected() {
+		return WaitConnection, ""
+	}
+	return why, what
 }
 
 // change changes what others see.
@@ -125,7 +152,8 @@ func (r *runner) change(f func(*TaskStats)) {
 
 // enter takes note of another state, and tells who wants to know.
 func (r *runner) enter(state TaskState, err error) {
-	r.change(func(s *TaskStats) { s.State, s.Since, s.Wait, s.WaitsFor = state, time.Now(), WaitNone, "" })
+	wait := map[TaskState]Wait{TaskFollowing: WaitOwnership, TaskRestoring: WaitRestore}[state]
+	r.change(func(s *TaskStats) { s.State, s.Since, s.Wait, s.WaitsFor = state, time.Now(), wait, "" })
 	r.log.Debug("task", zap.String("state", string(state)), zap.Error(err))
 	r.tell(err)
 }
@@ -147,17 +175,29 @@ func (r *runner) waits(why Wait, topic string) {
 // idles says what a task waits for that has nothing to process.
 func (r *runner) idles() {
 	for i := range r.cleared {
-		if r.task.Hungry(i) {
-			continue
-		}
-		for j := range r.cleared { // this one has records
-			if r.task.Hungry(j) && !r.cleared[j] {
-				r.waits(WaitInput, r.sub.plan.Inputs[j].Topic.Name)
-				return
-			}
+		if r.task.Hungry(i) && r.inbox.behind(i) || r.blocks(i) {
+			r.waits(WaitInput, r.sub.plan.Inputs[i].Topic.Name)
+			return
 		}
 	}
+	if r.commits.inFlight {
+		r.waits(WaitCommit, "")
+		return
+	}
 	r.waits(WaitRecords, "")
+}
+
+// blocks reports whether records of other inputs wait for those of this one.
+func (r *runner) blocks(input int) bool {
+	if !r.task.Hungry(input) || r.cleared[input] {
+		return false
+	}
+	for other := range r.cleared {
+		if !r.task.Hungry(other) {
+			return true
+		}
+	}
+	return false
 }
 
 // worked takes note of a slice.

@@ -151,7 +151,10 @@ type deafTo struct {
 
 func (d *deafTo) Dial(network, address string) (net.Conn, error) {
 	c, err := net.Dial(network, address)
-	return deafConn{c, d}, err
+	if err != nil {
+		return nil, err
+	}
+	return deafConn{c, d}, nil
 }
 
 type deafConn struct {
@@ -160,10 +163,10 @@ type deafConn struct {
 }
 
 func (c deafConn) Write(p []byte) (int, error) {
-	if !c.d.deaf.Load() {
+	if !c.d.deaf.Load() || c.d.word == "" {
 		return c.Conn.Write(p)
 	}
-	return c.Conn.Write(bytes.ReplaceAll(p, []byte(c.d.word), bytes.Repeat([]byte("x"), len(c.d.word))))
+	return c.Conn.Write(bytes.ReplaceAll(p, []byte(c.d.word), []byte(c.d.word[:len(c.d.word)-1]+"x")))
 }
 
 // endsSoon wants an app that was asked to stop to end within its StopTimeout and a generous little.
@@ -228,13 +231,13 @@ func deafApp(t *testing.T, d *deafTo, topology *processor.Topology) (*stream.Cli
 	server := embeddedtest.StartWith(t, embedded.Config{Port: -1})
 	client, err := stream.NewClient(embeddedtest.ConnectTo(t, server), stream.Config{})
 	require.NoError(t, err)
-	nc, err := nats.Connect(server.URL(), nats.SetCustomDialer(d))
+	nc, err := nats.Connect(server.URL(), nats.SetCustomDialer(d), nats.MaxReconnects(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	deaf, err := stream.NewClient(nc, stream.Config{})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
-	r := &running{nc: nc, stop: stop, err: make(chan error, 1)}
+	r := &running{server: server, nc: nc, stop: stop, err: make(chan error, 1)}
 	r.app = processor.NewApp(deaf, topology, processor.Config{StopTimeout: time.Second})
 	go func() { r.err <- r.app.Run(ctx) }()
 	return client, r

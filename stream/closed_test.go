@@ -26,7 +26,9 @@ func TestPublishEndsWithItsConnection(t *testing.T) {
 	require.Eventually(t, func() bool { return nc.Status() == nats.RECONNECTING }, 30*time.Second, time.Millisecond)
 	ended, sent := make(chan error, 2), nc.Stats().OutMsgs
 	for _, id := range []string{"w/2/0", ""} {
-		go func() { ended <- client.Publish(t.Context(), []stream.Outgoing{{Topic: topic, Key: "k", Data: []byte("x"), ID: id}}) }()
+		go func() {
+			ended <- client.Publish(t.Context(), []stream.Outgoing{{Topic: topic, Key: "k", Data: []byte("x"), ID: id}})
+		}()
 	}
 	require.Eventually(t, func() bool { return nc.Stats().OutMsgs == sent+2 }, 30*time.Second, time.Millisecond)
 	nc.Close()

@@ -10,8 +10,9 @@
 // the task; those of a task that moves begin anew elsewhere, as Prometheus' rate expects.
 //
 //	rossby_task_state{state}                   1 for the state that the task has here: following, restoring or running
-//	rossby_task_wait{wait,topic}               1 for why a running task processes nothing: records (idle), input (topic lags), commit, retry,
-//	                                           resume (paused); no series while it works
+//	rossby_task_wait{wait,waits_for}           1 for why the task processes nothing: records (idle), input (the topic waits_for lags), commit,
+//	                                           delivery or retry (of the operator waits_for), resume (paused), connection, ownership (another
+//	                                           instance has it), restore; no series while it works
 //	rossby_task_stream_time_seconds            largest event time seen, as a Unix time
 //	rossby_task_input_lag_messages{topic}      messages known to be stored that have not been processed
 //	rossby_task_input_next_offset{topic}       offset of the first one of them
@@ -64,7 +65,7 @@ func NewCollector(name string, app *processor.App) *Collector {
 		return d
 	}
 	c.state = task("task_state", "State of the task in this instance.", "state")
-	c.wait = task("task_wait", "Why the task processes nothing.", "wait", "topic")
+	c.wait = task("task_wait", "Why the task processes nothing.", "wait", "waits_for")
 	c.streamTime = task("task_stream_time_seconds", "Largest event time that the task has seen.")
 	c.lag = task("task_input_lag_messages", "Messages known to be stored that have not been processed.", "topic")
 	c.next = task("task_input_next_offset", "Offset of the first message that has not been processed.", "topic")
