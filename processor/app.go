@@ -132,6 +132,15 @@ func (a *App) share(ctx, commits context.Context, cancel context.CancelCauseFunc
 
 // drain runs all tasks until there is nothing more to do.
 func (a *App) drain(ctx, commits context.Context, cancel context.CancelCauseFunc, g *group) error {
+	leave, err := a.appear(ctx, g)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = nil // asked to stop before it had begun
+		}
+		cancel(err)
+		return errors.Join(err, g.wait(ctx, cancel))
+	}
+	defer leave()
 	runners := a.runners()
 	for _, r := range runners {
 		close(r.owned)
@@ -146,6 +155,32 @@ func (a *App) drain(ctx, commits context.Context, cancel context.CancelCauseFunc
 		return err
 	})
 	return g.wait(ctx, cancel)
+}
+
+// appear lets those who reset the app see a bounded run, which is none of the instances that share tasks.
+func (a *App) appear(ctx context.Context, g *group) (leave func(), err error) {
+	failed := make(chan error, 1)
+	member, err := a.client.Join(ctx, stream.MembershipConfig{
+		Name: boundedRuns(a.topology.app), SessionTimeout: a.cfg.SessionTimeout,
+		Assigned: func([]stream.Claim) {}, Revoke: func([]string) {}, Lost: func([]string) {},
+		Failed: func(err error) { failed <- err },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("say that the app runs: %w", err)
+	}
+	g.start(nil, func() error {
+		select {
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+		defer cancel()
+		member.Leave(ctx)
+	}, nil
 }
 
 // prepare makes the topics and fills the global tables.
