@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,8 +35,8 @@ type Config struct {
 	Guarantee Guarantee
 	// Queries makes this instance answer what others ask of the stores of its tasks: see Query.
 	Queries bool
-	// OnTask is told when this instance begins to follow, restore or run a task and when it has ended, and how a restore goes on, about once
-	// a second. It is called by the goroutine of the task, or of many at once, which waits for it: it must return soon. nil: nobody is told.
+	// OnTask is told when this instance begins to follow, restore or run a task and when it has ended, and how a restore goes on, or a copy that is
+	// behind, about once a second, and when a copy is behind no more. It is called by the goroutine of the task, or of many at once, which waits for it: it must return soon. nil: nobody is told.
 	OnTask func(TaskStats)
 	// StopTimeout is how long the calls of user functions that are under way, the last commits and their delivery may take in all, once Run
 	// has been asked to stop or a task has failed. Run then returns within a few seconds, whoever does not answer: the server or a user
@@ -59,7 +60,9 @@ type App struct {
 	state    *disk.DB       // nil: no store is on disk; set by Run
 	evolved  *evolution     // set by Run
 	gate     gate
-	service  *stream.Service // nil: nobody asks; set by Run
+	filled   atomic.Pointer[globals] // nil: Run has not begun to fill them
+	taken    sync.Map                // task to *atomic.Uint64: how often it was taken over
+	service  *stream.Service         // nil: nobody asks; set by Run
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.
@@ -109,6 +112,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	g := newGroup(a.topology.tasks(), a.cfg.StopTimeout, func() { giveUp(errTimeUp) })
 	g.start(nil, func() error { return globals.watch(ctx) })
+	g.start(nil, func() error { return a.keepLag(ctx) })
 	if err := run(ctx, commits, cancel, g); err != nil {
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}

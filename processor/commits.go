@@ -92,12 +92,12 @@ func (r *runner) settled(res result) error {
 	if res.number == 0 {
 		return nil // nothing was committed
 	}
-	r.didCommit(res)
 	r.task.Appended(res.number, res.seq)
 	r.task.Delivered(res.number)
 	if before, ok := r.task.Trim(); ok {
 		c.trim = before
 	}
+	r.didCommit(res)
 	return nil
 }
 

@@ -34,7 +34,8 @@ type committer struct {
 	letters   string // the topic of dead letters; empty: there are none
 	shown     *shown
 
-	heard time.Time // when the journal last confirmed that it is ours
+	heard       time.Time // when the journal last confirmed that it is ours
+	redelivered int       // records that a former owner had left
 }
 
 // job is one commit, and where the journal may be trimmed to by then.
@@ -205,6 +206,7 @@ func (c *committer) redeliver(ctx context.Context, u engine.Undelivered, stored 
 	}
 	c.log.Info("redelivering the records of a commit", zap.Uint64("commit", u.Number),
 		zap.Int("records", len(u.Outbox)), zap.Int("missing", len(u.Outbox)-len(topics)+missing))
+	c.redelivered += len(u.Outbox) - len(topics) + missing
 	if err := c.outbox.Publish(ctx, internal); err != nil {
 		return err
 	}

@@ -78,6 +78,7 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 	for _, in := range sub.plan.Inputs {
 		s.Inputs = append(s.Inputs, InputStats{Topic: in.Topic.Name})
 	}
+	r.gauges.asked = make([]stream.GroupOffset, len(s.Inputs))
 	return r
 }
 
@@ -104,6 +105,7 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 		return err
 	}
 	r.entered = true
+	r.tookOver(c)
 	commitCtx, stop := context.WithCancel(commits)
 	defer stop()
 	var wg sync.WaitGroup

@@ -113,7 +113,8 @@ func (r *runner) apply(ctx context.Context, journal *stream.Journal, from uint64
 				}
 				return false
 			}
-			r.log.Debug("follows the task's owner", zap.Int("journal_entries", entries))
+			r.log.Info("follows the task's owner", zap.Int("journal_entries", entries))
+			r.tell(nil)
 			r.warm()
 			if err := r.desk.open(true); err != nil {
 				return fail(err)
@@ -170,7 +171,7 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	}
 	r.stored = nil
 	r.task.Delivered(fence.Number)
-	r.log.Debug("took over", zap.Int("journal_entries", entries))
+	r.log.Info("took over", zap.Int("journal_entries", entries), zap.Int("redelivered", c.redelivered))
 	return c, nil
 }
 
