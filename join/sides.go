@@ -124,6 +124,7 @@ func gate[L, R, V any](c *processor.Context[outcome[L, R, V]], b bounds, kept in
 		}
 		return true, nil
 	}
+	c.CountLate()
 	c.Forward(processor.With(*rec, outcome[L, R, V]{kind: kind, late: rec.Value}))
 	return false, nil
 }

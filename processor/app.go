@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,11 +35,12 @@ type Config struct {
 	Guarantee Guarantee
 	// Queries makes this instance answer what others ask of the stores of its tasks: see Query.
 	Queries bool
-	// OnTask is told when this instance begins to follow, restore or run a task and when it has ended, and how a restore goes on, about once
-	// a second. It is called by the goroutine of the task, or of many at once, which waits for it: it must return soon. nil: nobody is told.
+	// OnTask is told when this instance begins to follow, restore or run a task and when it has ended, and how a restore goes on, or a copy that is
+	// behind, about once a second, and when a copy is behind no more. It is called by the goroutine of the task, or of many at once, which waits for it: it must return soon. nil: nobody is told.
 	OnTask func(TaskStats)
-	// StopTimeout is how long Run may take to return once it has been asked to stop: for the calls of user functions that are
-	// under way, and then for the last commit. 0: 10 s.
+	// StopTimeout is how long the calls of user functions that are under way, the last commits and their delivery may take in all, once Run
+	// has been asked to stop or a task has failed. Run then returns within a few seconds, whoever does not answer: the server or a user
+	// function (*BlockedError). 0: 10 s.
 	StopTimeout time.Duration
 	// StateDir is the folder of the database for stores on disk (see Medium); it is created when it is missing. One process at a time
 	// can use it, with one App. It is needed if the topology has such a store, and not used otherwise. There is no default.
@@ -53,13 +55,14 @@ type App struct {
 	topology *Topology
 	cfg      Config
 	owner    string
-	globals  map[string]any  // by topic; set by Run
-	running  sync.Map        // every *runner that has not ended
-	state    *disk.DB        // nil: no store is on disk; set by Run
-	evolved  *evolution      // set by Run
-	stopping <-chan struct{} // closed when Run is to return; set by Run
+	globals  map[string]any // by topic; set by Run
+	running  sync.Map       // every *runner that has not ended
+	state    *disk.DB       // nil: no store is on disk; set by Run
+	evolved  *evolution     // set by Run
 	gate     gate
-	service  *stream.Service // nil: nobody asks; set by Run
+	filled   atomic.Pointer[globals] // nil: Run has not begun to fill them
+	taken    sync.Map                // task to *atomic.Uint64: how often it was taken over
+	service  *stream.Service         // nil: nobody asks; set by Run
 }
 
 // NewApp returns an app that runs t through client. It starts nothing.
@@ -99,17 +102,17 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	defer a.closeDesks()
 	// Commits outlive ctx: being asked to stop is no reason to lose what has been processed.
-	commits, giveUp := context.WithCancel(context.WithoutCancel(ctx))
-	defer giveUp()
+	commits, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer giveUp(nil)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a.stopping = ctx.Done()
 	run := a.share
 	if a.cfg.Bounded {
 		run = a.drain
 	}
-	g := newGroup(a.topology.tasks(), a.cfg.StopTimeout)
+	g := newGroup(a.topology.tasks(), a.cfg.StopTimeout, func() { giveUp(errTimeUp) })
 	g.start(nil, func() error { return globals.watch(ctx) })
+	g.start(nil, func() error { return a.keepLag(ctx) })
 	if err := run(ctx, commits, cancel, g); err != nil {
 		return fmt.Errorf("app %s: %w", a.topology.app, err)
 	}
@@ -133,6 +136,15 @@ func (a *App) share(ctx, commits context.Context, cancel context.CancelCauseFunc
 
 // drain runs all tasks until there is nothing more to do.
 func (a *App) drain(ctx, commits context.Context, cancel context.CancelCauseFunc, g *group) error {
+	leave, err := a.appear(ctx, g)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = nil // asked to stop before it had begun
+		}
+		cancel(err)
+		return errors.Join(err, g.wait(ctx, cancel))
+	}
+	defer leave()
 	runners := a.runners()
 	for _, r := range runners {
 		close(r.owned)
@@ -147,6 +159,32 @@ func (a *App) drain(ctx, commits context.Context, cancel context.CancelCauseFunc
 		return err
 	})
 	return g.wait(ctx, cancel)
+}
+
+// appear lets those who reset the app see a bounded run, which is none of the instances that share tasks.
+func (a *App) appear(ctx context.Context, g *group) (leave func(), err error) {
+	failed := make(chan error, 1)
+	member, err := a.client.Join(ctx, stream.MembershipConfig{
+		Name: boundedRuns(a.topology.app), SessionTimeout: a.cfg.SessionTimeout,
+		Assigned: func([]stream.Claim) {}, Revoke: func([]string) {}, Lost: func([]string) {},
+		Failed: func(err error) { failed <- err },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("say that the app runs: %w", err)
+	}
+	g.start(nil, func() error {
+		select {
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+		defer cancel()
+		member.Leave(ctx)
+	}, nil
 }
 
 // prepare makes the topics and fills the global tables.

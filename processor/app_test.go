@@ -344,6 +344,8 @@ func TestTakeOverAfterTheDuplicateWindow(t *testing.T) {
 	require.NoError(t, heir.Run(t.Context()))
 	require.NotEmpty(t, logs.FilterMessage("redelivering the records of a commit").All())
 	require.EqualValues(t, 2, count())
+	require.Zero(t, heir.Stats()[0].Redelivered, "nothing was missing")
+	require.EqualValues(t, 1, heir.Stats()[0].TakeOvers)
 	produce(t, client, in, stream.ProducerRecord[int]{Key: "c", Value: 5})
 	require.ErrorIs(t, <-ended, stream.ErrFenced)
 	cancel()

@@ -145,7 +145,7 @@ type vertex struct {
 
 	composed  bool    // made by a package that builds on this one, on behalf of one call
 	policy    *policy // nil until Build: the topology's
-	ownPolicy bool    // which is not the topology's
+	ownPolicy bool    // which is not the topology's, nor that of deliveries
 
 	topic stream.TopicSpec // of sources and sinks
 	timed bool             // a source whose values say when they happened

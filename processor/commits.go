@@ -1,16 +1,33 @@
 package processor
 
-import "time"
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
 
 // commitState is what a runner knows of its commits. One is in flight at most; the next batch is processed meanwhile.
 type commitState struct {
 	jobs     chan job
 	results  chan result
 	inFlight bool
-	records  int       // processed since the last commit
-	last     time.Time // when it was
-	limit    int       // bytes
-	trim     uint64    // to where the journal may be trimmed with the next one, 0: not
+	records  int                    // processed since the last commit
+	last     time.Time              // when it was
+	limit    int                    // bytes
+	trim     uint64                 // to where the journal may be trimmed with the next one, 0: not
+	calling  atomic.Pointer[vertex] // what hands records over to no topic; nil: nothing
+}
+
+// delivering returns which operator hands records over to something that is no topic, or "".
+func (c *commitState) delivering() string {
+	v := c.calling.Load()
+	if v == nil {
+		return ""
+	}
+	return v.place()
 }
 
 // commitIfDue commits when the inputs have run dry or the batch has grown large or old enough.
@@ -75,33 +92,41 @@ func (r *runner) settled(res result) error {
 	if res.number == 0 {
 		return nil // nothing was committed
 	}
-	r.didCommit(res)
 	r.task.Appended(res.number, res.seq)
 	r.task.Delivered(res.number)
 	if before, ok := r.task.Trim(); ok {
 		c.trim = before
 	}
+	r.didCommit(res)
 	return nil
 }
 
-// finish commits what has been processed, waits until it is delivered, and notes that it is, so that the next owner need not
-// look. It is the last thing that a task does.
+// finish commits what has been processed, and waits until it is delivered.
 func (r *runner) finish() error {
 	if err := r.settle(); err != nil {
 		return err
 	}
-	for _, force := range []bool{false, true} {
-		if force && r.task.Settled() {
-			break
-		}
-		if err := r.commit(force); err != nil {
-			return err
-		}
-		if err := r.settle(); err != nil {
-			return err
-		}
+	if err := r.commit(false); err != nil {
+		return err
 	}
-	return nil
+	return r.settle()
+}
+
+// noteDelivered lets the journal say that everything is delivered, so that the next owner need not look. It is the last thing that a task
+// does. ctx is that of its commits: when the time to stop is over, the next owner looks.
+func (r *runner) noteDelivered(ctx context.Context) error {
+	if r.task.Settled() {
+		return nil
+	}
+	err := r.commit(true)
+	if err == nil {
+		err = r.settle()
+	}
+	if err != nil && errors.Is(context.Cause(ctx), errTimeUp) {
+		r.log.Warn("the journal could not be told that everything is delivered; the next owner looks itself", zap.Error(err))
+		return nil
+	}
+	return err
 }
 
 // settle waits for the commit in flight, if there is one.

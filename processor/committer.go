@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,24 +19,23 @@ const lease = 5 * time.Second
 // offsetsEvery is how often the group's durable consumers, which people look at, follow the commits.
 const offsetsEvery = time.Second
 
+// showTimeout is how long that may take until it is told and tried again.
+const showTimeout = 10 * time.Second
+
 // committer makes the commits of one task durable and delivers their outboxes, one at a time, in order. Its methods run in
 // the goroutine of the runner until start, then in its own.
 type committer struct {
-	client    *stream.Client
 	journal   *stream.Journal
 	outbox    *stream.Outbox
-	group     string
-	partition int
 	guarantee Guarantee
-	inputs    []engine.Input
 	internal  map[string]bool // the repartition topics among the sinks
 	external  map[string]*deliverer
 	log       *zap.Logger
 	letters   string // the topic of dead letters; empty: there are none
+	shown     *shown
 
-	heard     time.Time // when the journal last confirmed that it is ours
-	positions []engine.Position
-	behind    bool // the durables have not followed the last commit
+	heard       time.Time // when the journal last confirmed that it is ours
+	redelivered int       // records that a former owner had left
 }
 
 // job is one commit, and where the journal may be trimmed to by then.
@@ -59,19 +59,8 @@ type result struct {
 
 // serve works off the jobs until the channel is closed.
 func (c *committer) serve(ctx context.Context, jobs <-chan job, results chan<- result) {
-	tick := time.NewTicker(offsetsEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case j, ok := <-jobs:
-			if !ok {
-				c.storeOffsets(ctx)
-				return
-			}
-			results <- c.commit(ctx, j)
-		case <-tick.C:
-			c.storeOffsets(ctx)
-		}
+	for j := range jobs {
+		results <- c.commit(ctx, j)
 	}
 }
 
@@ -93,7 +82,7 @@ func (c *committer) commit(ctx context.Context, j job) result {
 	if err := j.commit.Store(c.journal.Head()); err != nil {
 		return result{err: err}
 	}
-	c.positions, c.behind = j.commit.Positions, true
+	c.shown.set(j.commit.Positions)
 	if j.trim > 0 {
 		if err := c.journal.Trim(ctx, j.trim); err != nil {
 			c.log.Warn("the journal could not be trimmed; it is tried again later", zap.Error(err))
@@ -156,15 +145,13 @@ func (c *committer) deliver(ctx context.Context, outbox []stream.Outgoing) error
 	if err := c.outbox.Publish(ctx, outbox); err != nil {
 		return err
 	}
-	return c.handOver(ctx, parcels)
+	return c.handOver(ctx, parcels, c.outbox.Publish)
 }
 
-func (c *committer) handOver(ctx context.Context, parcels map[string][]stream.Outgoing) error {
+// handOver hands over what is for no topic. publish is for dead letters.
+func (c *committer) handOver(ctx context.Context, parcels map[string][]stream.Outgoing, publish func(context.Context, []stream.Outgoing) error) error {
 	for name, batch := range parcels {
-		if err := c.verify(ctx, false); err != nil {
-			return err
-		}
-		if err := c.external[name].deliver(ctx, batch); err != nil {
+		if err := c.external[name].deliver(ctx, batch, publish); err != nil {
 			return err
 		}
 	}
@@ -219,29 +206,95 @@ func (c *committer) redeliver(ctx context.Context, u engine.Undelivered, stored 
 	}
 	c.log.Info("redelivering the records of a commit", zap.Uint64("commit", u.Number),
 		zap.Int("records", len(u.Outbox)), zap.Int("missing", len(u.Outbox)-len(topics)+missing))
+	c.redelivered += len(u.Outbox) - len(topics) + missing
 	if err := c.outbox.Publish(ctx, internal); err != nil {
 		return err
 	}
-	return c.handOver(ctx, parcels)
+	return c.handOver(ctx, parcels, func(ctx context.Context, letters []stream.Outgoing) error {
+		_, err := c.outbox.Republish(ctx, letters, stored)
+		return err
+	})
 }
 
-// storeOffsets lets the group's durables follow the last commit, and drops what nobody needs any more from repartition
-// topics. The journal is what counts, so a failure is told and tried again.
-func (c *committer) storeOffsets(ctx context.Context) {
-	if !c.behind {
-		return
+// shown lets the group's durables follow the commits, and drops what nobody needs any more from repartition topics. That is for people,
+// and to save room: the journal is what counts. So it never keeps a commit waiting, and what fails is told and tried again.
+type shown struct {
+	client    *stream.Client
+	group     string
+	partition int
+	inputs    []engine.Input
+	log       *zap.Logger
+
+	mu        sync.Mutex
+	positions []engine.Position // of the last commit; nil: they are shown
+}
+
+// set takes note of a commit.
+func (s *shown) set(positions []engine.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.positions = positions
+}
+
+func (s *shown) take() []engine.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	positions := s.positions
+	s.positions = nil
+	return positions
+}
+
+// restore takes note that positions are not shown, unless there are newer ones.
+func (s *shown) restore(positions []engine.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.positions == nil {
+		s.positions = positions
 	}
-	for i, p := range c.positions {
-		if err := c.client.StoreOffset(ctx, c.inputs[i].Topic, c.group, c.partition, p.Next); err != nil {
-			c.log.Warn("the committed offset could not be shown in the group's durable consumer", zap.String("topic", p.Topic), zap.Error(err))
+}
+
+// serve shows the commits, once in a while, until ctx ends, and the last one within a moment, until last ends.
+func (s *shown) serve(ctx, last context.Context) {
+	tick := time.NewTicker(offsetsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			s.tell(s.show(last, leaveTimeout))
 			return
-		}
-		if p.Internal {
-			if err := c.client.Purge(ctx, c.inputs[i].Topic, c.partition, p.Next); err != nil {
-				c.log.Warn("a repartition topic could not be purged of what is processed", zap.String("topic", p.Topic), zap.Error(err))
-				return
+		case <-tick.C:
+			if err := s.show(ctx, showTimeout); ctx.Err() == nil {
+				s.tell(err)
 			}
 		}
 	}
-	c.behind = false
+}
+
+func (s *shown) tell(err error) {
+	if err != nil {
+		s.log.Warn("the group's durable consumer could not follow the last commit; it is tried again", zap.Error(err))
+	}
+}
+
+func (s *shown) show(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	positions := s.take()
+	for i, p := range positions {
+		if err := s.showOne(ctx, s.inputs[i].Topic, p); err != nil {
+			s.restore(positions)
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *shown) showOne(ctx context.Context, topic stream.TopicSpec, p engine.Position) error {
+	if err := s.client.StoreOffset(ctx, topic, s.group, s.partition, p.Next); err != nil {
+		return err
+	}
+	if !p.Internal {
+		return nil
+	}
+	return s.client.Purge(ctx, topic, s.partition, p.Next)
 }

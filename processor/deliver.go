@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -32,7 +33,8 @@ type Delivery[V any] struct {
 //
 // When send returns an error, or panics, it is called again with the same batch, for as long as it takes: after a pause that grows from
 // 100 ms to 10 s. Meanwhile the task goes on for one more batch and then waits. Sink.OnFailure says otherwise: after the last attempt
-// (the first, without Retry) the batch becomes dead letters, is skipped, or stops the app. name is unique in the topology.
+// (the first, without Retry) the batch becomes dead letters, is skipped, or stops the app. Redrive passes over such letters, since the rest of
+// the record's work is done. name is unique in the topology.
 func (s Stream[V]) Deliver(name string, send func(ctx context.Context, batch []Delivery[V]) error) Sink {
 	if s.n == nil {
 		return Sink{}
@@ -55,13 +57,28 @@ type parcel[V any] struct {
 	Time   time.Time `json:"t"`
 	Window Window    `json:"w,omitzero"`
 	Value  V         `json:"v"`
+	Origin origin    `json:"o,omitzero"`
+}
+
+// origin is where the record was read that a parcel comes from; zero: from a timer.
+type origin struct {
+	Topic     string `json:"t"`
+	Partition int    `json:"p"`
+	Offset    uint64 `json:"n"`
+}
+
+func originOf(raw *engine.Raw) origin {
+	if raw == nil {
+		return origin{}
+	}
+	return origin{raw.Topic, raw.Partition, raw.Offset}
 }
 
 // parcelTo returns the function that puts records into the outbox.
 func parcelTo[V any](w *wiring, v *vertex) func(*Record[V]) {
 	op := v.operator(w)
 	encode := func(r Record[V]) ([]byte, error) {
-		data, err := storeCodec[parcel[V]]{}.Encode(parcel[V]{r.Time, r.Window, r.Value})
+		data, err := storeCodec[parcel[V]]{}.Encode(parcel[V]{r.Time, r.Window, r.Value, originOf(op.task.Current())})
 		if err != nil {
 			return nil, fmt.Errorf("encode the value: %w", err)
 		}
@@ -101,17 +118,24 @@ func externalTopic(name string) string { return "deliver:" + name }
 // deliverer hands batches over until they are taken, or given up.
 type deliverer struct {
 	vertex  *vertex
-	client  *stream.Client
+	owned   stream.Owned
 	letters stream.TopicSpec
 	log     *zap.Logger
+	calling *atomic.Pointer[vertex] // says who is at it
 }
 
-func (d *deliverer) deliver(ctx context.Context, batch []stream.Outgoing) error {
+// deliver is told how dead letters are published.
+func (d *deliverer) deliver(ctx context.Context, batch []stream.Outgoing, publish func(context.Context, []stream.Outgoing) error) error {
+	d.calling.Store(d.vertex)
+	defer d.calling.Store(nil)
 	p := Retry{Attempts: math.MaxInt}.policy() // unless told otherwise, patience has no end
 	if d.vertex.ownPolicy {
 		p = *d.vertex.policy
 	}
 	for tries := 1; ; tries++ {
+		if err := d.owned(ctx, false); err != nil {
+			return err
+		}
 		err := d.vertex.send(ctx, batch)
 		if err == nil {
 			return nil
@@ -120,7 +144,11 @@ func (d *deliverer) deliver(ctx context.Context, batch []stream.Outgoing) error 
 			return fmt.Errorf("%s: %w", d.vertex.label(), err)
 		}
 		if !p.retry || tries >= p.attempts {
-			return d.giveUp(ctx, batch, p.then, fmt.Errorf("%s (%s): attempt %d: %w", d.vertex.label(), d.vertex.at, tries, err))
+			letters, err := d.giveUp(batch, p.then, tries, err)
+			if err != nil {
+				return err
+			}
+			return publish(ctx, letters)
 		}
 		pause := p.pause(tries)
 		d.log.Warn("a delivery has failed; there is another attempt", zap.String("operator", d.vertex.label()), zap.Int("records", len(batch)),
@@ -136,41 +164,55 @@ func (d *deliverer) deliver(ctx context.Context, batch []stream.Outgoing) error 
 }
 
 // giveUp does what the policy says of a batch that nobody takes.
-func (d *deliverer) giveUp(ctx context.Context, batch []stream.Outgoing, then Outcome, err error) error {
+func (d *deliverer) giveUp(batch []stream.Outgoing, then Outcome, tries int, err error) (letters []stream.Outgoing, stop error) {
+	told := fmt.Errorf("%s: attempt %d: %w", d.vertex.place(), tries, err)
 	switch then {
 	case Stop:
-		return fmt.Errorf("%w: %w", ErrFailedRecord, err)
+		return nil, fmt.Errorf("%w: %w", ErrFailedRecord, told)
 	case Skip:
-		d.log.Warn("a delivery was skipped", zap.Int("records", len(batch)), zap.Error(err))
-		return nil
+		d.log.Warn("a delivery was skipped", zap.Int("records", len(batch)), zap.Error(told))
+		return nil, nil
 	}
-	letters := make([]stream.Outgoing, len(batch))
-	for i, o := range batch {
-		headers := o.Headers.Clone()
-		if headers == nil {
-			headers = make(stream.Headers)
-		}
-		headers.Set(DeadOperator, headerText(d.vertex.label()+" ("+d.vertex.at+")", maxErrorHeader))
-		headers.Set(DeadError, headerText(err.Error(), maxErrorHeader))
-		headers.Set(DeadAttempt, strconv.Itoa(max(d.vertex.policy.attempts, 1)))
-		headers.Set(DeadTime, time.Now().UTC().Format(time.RFC3339Nano))
-		key := o.Key
-		if d.letters.CheckKey(key) != nil {
-			headers.Set(stream.KeyHeader, stream.EscapeKey(key))
-			key = ""
-		}
-		letters[i] = stream.Outgoing{
-			Topic: d.letters, Partition: stream.Partition(key, d.letters.Partitions), Key: key, Headers: headers, Data: valueOf(o.Data), ID: o.ID + "/dead",
-		}
+	for i := range batch {
+		letters = append(letters, d.letter(&batch[i], tries, err))
 	}
-	return d.client.Publish(ctx, letters)
+	return letters, nil
 }
 
-// valueOf takes the value out of a parcel, for people to read.
-func valueOf(data []byte) []byte {
-	var p parcel[jsontext.Value]
-	if json.Unmarshal(data, &p) != nil {
-		return data
+// letter makes the dead letter of a record. The work of the record that it comes from is done but for this, so Redrive passes it over.
+func (d *deliverer) letter(o *stream.Outgoing, tries int, err error) stream.Outgoing {
+	headers := o.Headers.Clone()
+	if headers == nil {
+		headers = make(stream.Headers)
 	}
-	return p.Value
+	var p parcel[jsontext.Value]
+	if json.Unmarshal(o.Data, &p) != nil {
+		p.Value = o.Data
+	} else {
+		headers.Set(stream.TimeHeader, p.Time.UTC().Format(time.RFC3339Nano))
+	}
+	if p.Origin.Topic != "" {
+		headers.Set(DeadTopic, p.Origin.Topic)
+		headers.Set(DeadPartition, strconv.Itoa(p.Origin.Partition))
+		headers.Set(DeadOffset, strconv.FormatUint(p.Origin.Offset, 10))
+	}
+	headers.Set(DeadPartial, "true")
+	setFailure(headers, d.vertex.place(), err, tries, time.Now())
+	key := o.Key
+	if d.letters.CheckKey(key) != nil {
+		headers.Set(stream.KeyHeader, stream.EscapeKey(key))
+		key = ""
+	}
+	return stream.Outgoing{
+		Topic: d.letters, Partition: stream.Partition(key, d.letters.Partitions), Key: key, Headers: headers, Data: p.Value, ID: d.letterID(o.ID),
+	}
+}
+
+// letterID names the letter of a record. Its writer is one of its own, for it is not written in the order of the others.
+func (d *deliverer) letterID(token string) string {
+	id, ok := stream.ParseRecordID(token)
+	if !ok {
+		return token + "/dead"
+	}
+	return fmt.Sprintf("%s/%s/%d/%d", id.Writer, d.vertex.name, id.Commit, id.Index)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/processor/processortest"
+	"github.com/rossby-streams/rossby/stream"
 )
 
 // receiver is the other side: it knows the tokens that it has seen.
@@ -143,12 +145,32 @@ func TestDeliveryPolicies(t *testing.T) {
 		require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
 		letters := all(t, client, topology.DeadLetterTopic())
 		require.Len(t, letters, 3)
+		times := map[string]time.Time{}
 		for _, l := range letters {
 			require.Contains(t, l.Headers.Get(processor.DeadOperator), "deliver hook")
 			require.Contains(t, l.Headers.Get(processor.DeadError), "away")
 			require.Equal(t, "2", l.Headers.Get(processor.DeadAttempt))
 			require.Equal(t, "1", string(l.Value))
+			origin, err := strconv.Atoi(l.Headers.Get(processor.DeadOffset))
+			require.NoError(t, err)
+			require.Equal(t, "lines", l.Headers.Get(processor.DeadTopic))
+			require.Equal(t, strconv.Itoa(stream.Partition(l.Key, lines.Spec().Partitions)), l.Headers.Get(processor.DeadPartition))
+			require.Positive(t, origin)
+			at, err := time.Parse(time.RFC3339Nano, l.Headers.Get(stream.TimeHeader))
+			require.NoError(t, err)
+			times[l.Key] = at
 		}
+		require.Equal(t, map[string]time.Time{"k0": at(0), "k1": at(1), "k2": at(2)}, times)
+		done, err := processor.Redrive(t.Context(), client, topology.DeadLetterTopic(), processor.RedriveConfig{})
+		require.NoError(t, err)
+		require.Equal(t, processor.Redriven{Kept: 3}, done)
+	})
+	t.Run("dead letters at once", func(t *testing.T) {
+		client := newClient(t)
+		produce(t, client, lines, textLines(3)...)
+		topology := delivering(t, &receiver{fail: away}, processor.DeadLetter)
+		require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
+		require.Len(t, all(t, client, topology.DeadLetterTopic()), 3, "it is not the patience of those without a policy")
 	})
 	t.Run("stop", func(t *testing.T) {
 		client := newClient(t)

@@ -13,7 +13,8 @@ import (
 
 // Headers of a dead letter, beside those that the record came with. Its key and value are the record's own; where the key is too long
 // for a subject, it is in stream.KeyHeader, escaped, and the letter has none. Its event time is the record's where that does not
-// follow from the value. What a timer or a store has failed on has no record: such a letter has neither value nor place.
+// follow from the value. What a timer or a store has failed on has no record: such a letter has neither value nor place. That of a
+// Stream.Deliver holds the record that nobody took, as JSON with its key and event time, and says where the record was read that it comes from.
 const (
 	DeadTopic     = "Rossby-Dead-Topic"     // where the record was read
 	DeadPartition = "Rossby-Dead-Partition" // likewise
@@ -83,16 +84,9 @@ func (sub *subTopology) sendDeadLetter(task *engine.Task, f engine.Failure) {
 		sub.keepEventTime(headers, raw)
 		letter.Key, letter.Data = raw.Key, raw.Data
 	}
-	headers.Set(DeadOperator, headerText(f.Operator, maxErrorHeader))
-	headers.Set(DeadError, headerText(f.Err.Error(), maxErrorHeader))
-	headers.Set(DeadAttempt, strconv.Itoa(attempt))
-	headers.Set(DeadTime, task.World().Now().UTC().Format(time.RFC3339Nano))
+	setFailure(headers, f.Operator, f.Err, attempt, task.World().Now())
 	if f.Partial {
 		headers.Set(DeadPartial, "true")
-	}
-	var panicked *PanicError
-	if errors.As(f.Err, &panicked) {
-		headers.Set(DeadStack, headerText(string(panicked.Stack), maxStackHeader))
 	}
 	if sub.topology.deadLetters.CheckKey(letter.Key) != nil {
 		// It came from a topic whose keys are in headers, and so it goes on.
@@ -109,6 +103,18 @@ func (sub *subTopology) sendDeadLetter(task *engine.Task, f engine.Failure) {
 		if err := task.Emit(&letter); err != nil {
 			task.Stop(fmt.Errorf("%w; and it does not fit the dead letter topic: %w", stopError(f), err))
 		}
+	}
+}
+
+// setFailure says in the headers of a letter what has failed.
+func setFailure(headers stream.Headers, operator string, err error, attempt int, now time.Time) {
+	headers.Set(DeadOperator, headerText(operator, maxErrorHeader))
+	headers.Set(DeadError, headerText(err.Error(), maxErrorHeader))
+	headers.Set(DeadAttempt, strconv.Itoa(attempt))
+	headers.Set(DeadTime, now.UTC().Format(time.RFC3339Nano))
+	var panicked *PanicError
+	if errors.As(err, &panicked) {
+		headers.Set(DeadStack, headerText(string(panicked.Stack), maxStackHeader))
 	}
 }
 

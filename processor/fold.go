@@ -82,6 +82,7 @@ func (f folding[V, A]) check(in Upstream[V]) {
 
 // emitLate forwards a record that is late for every window.
 func emitLate[V, A any](c *Context[update[V, A]], r *Record[V]) {
+	c.CountLate()
 	c.Forward(With(*r, update[V, A]{late: true, value: r.Value}))
 }
 

@@ -82,6 +82,13 @@ func (g *globalRows[V]) apply(m stream.Message) error {
 	return nil
 }
 
+// count returns how many rows there are.
+func (g *globalRows[V]) count() int {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return len(g.rows)
+}
+
 // decodeRow guards the user's codec.
 func decodeRow[V any](codec stream.Codec[V], data []byte) (v V, err error) {
 	defer recoverInto(&err)

@@ -26,9 +26,16 @@ func (e *BlockedError) Error() string {
 		e.Task, e.Operator, e.Timeout, strings.ReplaceAll(strings.TrimSpace(e.Stack), "\n", " < "))
 }
 
+// errTimeUp is why the last commits end when the app has not stopped within Config.StopTimeout.
+var errTimeUp = errors.New("the time to stop is over")
+
+// stopGrace is how long what has been told that the time to stop is over may take to end.
+const stopGrace = 2 * time.Second
+
 // group is the goroutines of an app, and what has become of them.
 type group struct {
 	timeout time.Duration
+	giveUp  func() // ends what outlives the request to stop
 	ended   chan ending
 	running map[*runner]bool
 	others  int
@@ -44,8 +51,8 @@ type ending struct {
 }
 
 // newGroup returns a group for that many tasks at a time, with as much beside them, and a little more.
-func newGroup(tasks int, timeout time.Duration) *group {
-	return &group{timeout: timeout, ended: make(chan ending, 2*tasks+2), running: make(map[*runner]bool, tasks), todo: newTodo()}
+func newGroup(tasks int, timeout time.Duration, giveUp func()) *group {
+	return &group{timeout: timeout, giveUp: giveUp, ended: make(chan ending, 2*tasks+2), running: make(map[*runner]bool, tasks), todo: newTodo()}
 }
 
 // start calls f in a goroutine of its own.
@@ -89,6 +96,9 @@ func (g *group) wait(ctx context.Context, cancel context.CancelCauseFunc) error 
 			defer tick.Stop()
 			look = tick.C
 		case <-look:
+			if time.Since(asked) >= g.timeout {
+				g.giveUp()
+			}
 			if blocked := g.blocked(time.Since(asked)); len(blocked) > 0 {
 				return errors.Join(append(errs, blocked...)...)
 			}
@@ -97,20 +107,24 @@ func (g *group) wait(ctx context.Context, cancel context.CancelCauseFunc) error 
 	return errors.Join(errs...)
 }
 
-// blocked returns what keeps the tasks from ending, if all that are left are kept: in a user function once the timeout is over,
-// anywhere once three are, since the last commit and its delivery have had theirs too.
+// blocked returns what keeps the tasks from ending, if all that are left are kept: in a function of an operator once the timeout is
+// over, anywhere else a little later, since that was told to give up only then.
 func (g *group) blocked(since time.Duration) []error {
 	var found []error
 	for r := range g.running {
-		at := r.task.Calling()
+		at, in := r.task.Calling(), inLoop
 		switch {
 		case at != "" && since > g.timeout:
-		case since > 3*g.timeout:
-			at = "no operator (the values of a store, or the client)"
+		case since > g.timeout+stopGrace:
+			if at = r.commits.delivering(); at != "" {
+				in = inDelivery
+			} else {
+				at = "no operator (the values of a store, or the client)"
+			}
 		default:
 			return nil
 		}
-		found = append(found, &BlockedError{Task: r.task.ID(), Operator: at, Timeout: since.Round(time.Millisecond), Stack: stackOf(r.label())})
+		found = append(found, &BlockedError{Task: r.task.ID(), Operator: at, Timeout: since.Round(time.Millisecond), Stack: stackOf(r.label(), in)})
 	}
 	return found
 }
@@ -127,15 +141,21 @@ func (r *runner) runLabelled(ctx, commits context.Context) (err error) {
 
 func (r *runner) label() string { return r.app.topology.app + "/" + r.task.ID() }
 
-// stackOf returns the calls of the task's own goroutine, innermost first.
-func stackOf(task string) string {
+// What the goroutines of a task that may be blocked have among their calls: its own, and that of its committer.
+const (
+	inLoop     = "processor.(*runner).loop"
+	inDelivery = "processor.(*deliverer).deliver"
+)
+
+// stackOf returns the calls of a goroutine of the task, innermost first.
+func stackOf(task, in string) string {
 	var profile bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
 		return "unknown: " + err.Error()
 	}
 	label := fmt.Sprintf("%q:%q", taskLabel, task)
 	for _, goroutine := range strings.Split(profile.String(), "\n\n") {
-		if !strings.Contains(goroutine, label) || !strings.Contains(goroutine, "processor.(*runner).loop") {
+		if !strings.Contains(goroutine, label) || !strings.Contains(goroutine, in) {
 			continue
 		}
 		var calls strings.Builder

@@ -100,6 +100,13 @@ func (b *inbox) lag(input int) uint64 {
 	return uint64(len(q.messages)) + q.behind
 }
 
+// full reports whether the reader of an input is held back: then it is not known what has come since.
+func (b *inbox) full(input int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.queues[input].bytes > inboxBytes
+}
+
 // empty reports whether nothing waits in an input.
 func (b *inbox) empty(input int) bool {
 	b.mu.Lock()

@@ -89,6 +89,7 @@ func (r *runner) clearHungry(ctx context.Context) (ok, again bool, err error) {
 
 // inputCaughtUp reports whether everything that an input's partition held when it was called has been delivered.
 func (r *runner) inputCaughtUp(ctx context.Context, i int) (bool, error) {
+	r.waits(WaitInput, r.sub.plan.Inputs[i].Topic.Name)
 	ok, err := r.readers[i].CaughtUp(ctx)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -23,11 +23,12 @@ import (
 
 // running is an instance of an app, with a connection of its own.
 type running struct {
-	nc   *nats.Conn
-	app  *processor.App
-	stop context.CancelFunc
-	err  chan error
-	logs *observer.ObservedLogs
+	server *embedded.Server
+	nc     *nats.Conn
+	app    *processor.App
+	stop   context.CancelFunc
+	err    chan error
+	logs   *observer.ObservedLogs
 }
 
 func startInstance(t *testing.T, server *embedded.Server, topology *processor.Topology, cfg processor.Config) *running {
@@ -42,7 +43,7 @@ func startInstance(t *testing.T, server *embedded.Server, topology *processor.To
 		cfg.SessionTimeout = time.Second
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	r := &running{nc: nc, app: processor.NewApp(client, topology, cfg), stop: stop, err: make(chan error, 1), logs: logs}
+	r := &running{server: server, nc: nc, app: processor.NewApp(client, topology, cfg), stop: stop, err: make(chan error, 1), logs: logs}
 	go func() { r.err <- r.app.Run(ctx) }()
 	t.Cleanup(func() { stop(); nc.Close() })
 	return r

@@ -17,9 +17,12 @@ type operator struct {
 }
 
 func (v *vertex) operator(w *wiring) *operator {
-	name := v.label() + " (" + v.at + ")"
+	name := v.place()
 	return &operator{task: w.task, sub: w.sub, name: name, policy: *v.policy, rank: w.task.Operator(name)}
 }
+
+// place names a vertex with file and line.
+func (v *vertex) place() string { return v.label() + " (" + v.at + ")" }
 
 // label names a vertex for people, without its place.
 func (v *vertex) label() string {

@@ -168,6 +168,7 @@ func (r *runner) settleOr(ctx context.Context) error {
 	if !r.commits.inFlight {
 		return nil
 	}
+	r.waits(WaitCommit, "")
 	select {
 	case res := <-r.commits.results:
 		return r.settled(res)

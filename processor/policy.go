@@ -173,7 +173,7 @@ func (b *Builder) resolvePolicies() {
 		if v.policy == nil {
 			v.policy = &b.policy
 		} else {
-			v.ownPolicy = *v.policy != b.policy
+			v.ownPolicy = v.kind == kindDeliver || *v.policy != b.policy
 		}
 	}
 }

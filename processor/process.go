@@ -185,6 +185,9 @@ func (c *Context[Out]) CancelWall(key string, at time.Time) { cancelTimer(c.wall
 // crash has undone is processed again at another time.
 func (c *Context[Out]) Now() time.Time { return c.op.task.World().Now().UTC() }
 
+// CountLate counts the record in hand in TaskStats.Late: it has come after all its windows had closed. Joins and aggregates do so by themselves.
+func (c *Context[Out]) CountLate() { c.op.task.CountLate() }
+
 // Partition returns the partition of the task.
 func (c *Context[Out]) Partition() int { return c.op.task.Partition() }
 

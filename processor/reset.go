@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/rossby-streams/rossby/processor/internal/disk"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -18,7 +21,7 @@ var ErrActive = errors.New("instances of the app are active")
 // ActiveError says which instances keep an app from being reset. Nothing was deleted unless During.
 type ActiveError struct {
 	App string
-	// Instances are their names: Config.Instance, or made up where that is empty.
+	// Instances are their names: Config.Instance, or made up where that is empty, as those of bounded runs always are.
 	Instances []string
 	// Seen is when the server heard of the last one. One that has died is known of until its SessionTimeout is over, and a little
 	// more; so is one with a static name that has left.
@@ -46,14 +49,19 @@ type ResetConfig struct {
 	DryRun bool
 	// DeadLetters deletes the topic of dead letters as well, if the app made it under its own name: see Builder.DeadLetters.
 	DeadLetters bool
+	// StateDir is the Config.StateDir of the app on this machine: what its database has of the app is deleted, and the files, if it has nothing
+	// else. Empty: it is left there. It does no harm: the next Run finds that it belongs to journals that are gone, and builds it anew.
+	StateDir string
 }
 
-// Belongings are what an app keeps on the server beside the topics that its topology names.
+// Belongings are what an app keeps on the server, and on this machine, beside the topics that its topology names.
 type Belongings struct {
 	// Journals hold the state of its tasks, one each.
 	Journals []string
 	// Topics are the repartition topics, and that of its dead letters if those are to go.
 	Topics []string
+	// StateDir is the folder of the database for stores on disk, if there is one.
+	StateDir string
 	// Groups are the topics in which it has a consumer group, named after the app, that shows how far it has come.
 	Groups []string
 }
@@ -63,10 +71,9 @@ type Belongings struct {
 // What it has written to topics stays, and so do the topics it reads: empty those of results first if they should hold the new ones
 // only.
 //
-// While instances are running it refuses with an *ActiveError. It knows what the topology as given says: journals and topics of
-// operators that have been renamed since are those of the former topology. Bounded runs are no instances and are not noticed: they
-// end with an error when their journals are gone. A Reset that failed may have deleted a part: repeat it before the app runs again.
-// The log of all groups, which apps and consumers share, stays.
+// While instances are running, bounded runs too, it refuses with an *ActiveError. It knows what the topology as given says: journals and
+// topics of operators that have been renamed since are those of the former topology. A Reset that failed may have deleted a part: repeat it
+// before the app runs again. The log of all groups, which apps and consumers share, stays.
 func Reset(ctx context.Context, client *stream.Client, t *Topology, cfg ResetConfig) (Belongings, error) {
 	r := &reset{client: client, topology: t, cfg: cfg}
 	err := r.run(ctx)
@@ -114,7 +121,15 @@ func (r *reset) run(ctx context.Context) error {
 	if err := r.inactive(ctx, true); err != nil {
 		return err
 	}
-	return r.client.Disband(ctx, membership(r.topology.app))
+	if err := r.forgetDisk(); err != nil {
+		return err
+	}
+	for _, group := range []string{membership(r.topology.app), boundedRuns(r.topology.app)} {
+		if err := r.client.Disband(ctx, group); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func isNoTopic(err error) bool {
@@ -125,10 +140,20 @@ func isNoTopic(err error) bool {
 // membership is the name of the group whose members share an app's tasks.
 func membership(app string) string { return "app." + app }
 
+// boundedRuns is the name of the group whose members are the bounded runs of an app.
+func boundedRuns(app string) string { return membership(app) + ".bounded" }
+
 func (r *reset) inactive(ctx context.Context, during bool) error {
-	members, err := r.client.Joined(ctx, membership(r.topology.app))
-	if err != nil || len(members) == 0 {
-		return err
+	var members []stream.MemberInfo
+	for _, group := range []string{membership(r.topology.app), boundedRuns(r.topology.app)} {
+		found, err := r.client.Joined(ctx, group)
+		if err != nil {
+			return err
+		}
+		members = append(members, found...)
+	}
+	if len(members) == 0 {
+		return nil
 	}
 	e := &ActiveError{App: r.topology.app, During: during}
 	for _, m := range members {
@@ -140,8 +165,23 @@ func (r *reset) inactive(ctx context.Context, during bool) error {
 	return e
 }
 
+// forgetDisk deletes what the state database of this machine has of the app.
+func (r *reset) forgetDisk() error {
+	if r.found.StateDir == "" {
+		return nil
+	}
+	return disk.Forget(disk.Config{Dir: r.found.StateDir}, r.topology.app+"/")
+}
+
 // find fills found with what there is.
 func (r *reset) find(ctx context.Context) error {
+	if dir := r.cfg.StateDir; dir != "" {
+		if _, err := os.Stat(dir); err == nil {
+			r.found.StateDir = dir
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	journals, err := r.client.Journals(ctx)
 	if err != nil {
 		return err

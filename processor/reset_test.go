@@ -2,6 +2,7 @@ package processor_test
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -138,4 +139,55 @@ func TestResetDeadLetters(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, processor.Belongings{Topics: []string{own}}, gone)
 	require.False(t, exists(own))
+}
+
+// TestResetLeavesBoundedRunsAlone resets an app with state on disk while it runs over a bounded input, and after it: it refuses, and then nothing is
+// left on the server or in the folder of its state.
+func TestResetLeavesBoundedRunsAlone(t *testing.T) {
+	t.Parallel()
+	server, client := newServer(t)
+	nc, err := server.Connect()
+	require.NoError(t, err)
+	defer nc.Close()
+	produce(t, client, ints, stream.ProducerRecord[int]{Key: "k", Value: 1})
+	produce(t, client, counts)
+	at, release := make(chan struct{}), make(chan struct{})
+	b := processor.NewBuilder("bounded")
+	b.KeepState(processor.OnDisk)
+	held := processor.Map(processor.From(b, ints), func(n int) int { at <- struct{}{}; <-release; return n })
+	processor.Map(processor.Count(held, processor.Counting{Name: "count"}), func(n int64) int { return int(n) }).To(counts)
+	topology := build(t, b)
+	require.NoError(t, client.CreateTopic(t.Context(), topology.DeadLetterTopic().Spec()))
+	_, err = client.Join(t.Context(), stream.MembershipConfig{ // makes the log of all groups
+		Name: "others", Assigned: func([]stream.Claim) {}, Revoke: func([]string) {}, Lost: func([]string) {}, Failed: func(error) {}, SessionTimeout: time.Minute,
+	})
+	require.NoError(t, err)
+	before := inventory(t, nc)
+
+	dir := filepath.Join(t.TempDir(), "state")
+	ended := make(chan error, 1)
+	app := processor.NewApp(client, topology, processor.Config{Bounded: true, StateDir: dir})
+	go func() { ended <- app.Run(t.Context()) }()
+	<-at
+	cfg := processor.ResetConfig{StateDir: dir}
+	var active *processor.ActiveError
+	_, err = processor.Reset(t.Context(), client, topology, cfg)
+	require.ErrorAs(t, err, &active)
+	require.Len(t, active.Instances, 1)
+	require.ErrorContains(t, err, "nothing was deleted")
+	close(release)
+	require.NoError(t, <-ended)
+	require.NotEmpty(t, slices.Collect(maps.Keys(inventory(t, nc))))
+	require.DirExists(t, dir)
+
+	found, err := processor.Reset(t.Context(), client, topology, cfg)
+	require.NoError(t, err)
+	require.Equal(t, dir, found.StateDir)
+	require.NoDirExists(t, dir)
+	name := counts.Spec().BackingStream(stream.Partition("k", 4))
+	require.Eventually(t, func() bool { // the consumers of readers go a moment after them
+		after := inventory(t, nc)
+		after[name] = before[name]
+		return maps.Equal(before, after)
+	}, 30*time.Second, 10*time.Millisecond, "%v", before)
 }

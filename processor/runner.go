@@ -74,10 +74,11 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 	}
 	r.desk = newDesk(r)
 	s := &r.gauges.s
-	s.SubTopology, s.Partition, s.State, s.Since = sub.name, partition, TaskFollowing, time.Now()
+	s.SubTopology, s.Partition, s.State, s.Since, s.Wait = sub.name, partition, TaskFollowing, time.Now(), WaitOwnership
 	for _, in := range sub.plan.Inputs {
 		s.Inputs = append(s.Inputs, InputStats{Topic: in.Topic.Name})
 	}
+	r.gauges.asked = make([]stream.GroupOffset, len(s.Inputs))
 	return r
 }
 
@@ -104,11 +105,15 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 		return err
 	}
 	r.entered = true
+	r.tookOver(c)
 	commitCtx, stop := context.WithCancel(commits)
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { c.serve(commitCtx, r.commits.jobs, r.commits.results) })
+	showing, quiet := context.WithCancel(commitCtx)
+	wg.Go(func() { c.shown.serve(showing, commitCtx) })
 	defer wg.Wait()
+	defer quiet()
 	defer close(r.commits.jobs)
 	defer r.closeReaders()
 	if err := r.openReaders(ctx); err != nil {
@@ -130,39 +135,22 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 	if err == nil {
 		err = r.task.Err() // of what drain has made it do
 	}
-	ended, end := context.WithCancel(commitCtx)
-	defer end()
-	wg.Go(func() { r.limit(ended, stop) })
-	if errors.Is(err, engine.ErrInterrupted) {
-		r.abandon() // what has not been committed is processed again
-		return nil
-	}
 	if err != nil {
-		r.abandon()
+		limit := time.AfterFunc(r.app.cfg.StopTimeout, stop)
+		defer limit.Stop()
+		r.abandon() // what has not been committed is processed again
+		if errors.Is(err, engine.ErrInterrupted) {
+			return nil
+		}
 		return err
 	}
-	err = r.finish()
-	if err != nil && commitCtx.Err() != nil && commits.Err() == nil {
+	if err = r.finish(); err == nil {
+		return r.noteDelivered(commitCtx)
+	}
+	if errors.Is(context.Cause(commitCtx), errTimeUp) {
 		err = fmt.Errorf("what was processed last could not be committed within %v (Config.StopTimeout), and is left to the next owner: %w", r.app.cfg.StopTimeout, err)
 	}
 	return err
-}
-
-// limit ends the last commit when it has had its time since the app was asked to stop. The task may also have been asked back only:
-// then there is time until somebody takes it.
-func (r *runner) limit(ended context.Context, stop func()) {
-	select {
-	case <-r.app.stopping:
-	case <-ended.Done():
-		return
-	}
-	timer := time.NewTimer(r.app.cfg.StopTimeout)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		stop()
-	case <-ended.Done():
-	}
 }
 
 // attach gives the task the clock, and the patience to try again as long as nobody asks it to stop.
@@ -171,7 +159,7 @@ func (r *runner) attach(ctx context.Context) {
 		Now: time.Now,
 		Pause: func(f engine.Failure, d time.Duration) bool {
 			d -= mathrand.N(d/2 + 1)
-			r.change(func(s *TaskStats) { s.Failures++; s.Wait = WaitRetry })
+			r.change(func(s *TaskStats) { s.Failures++; s.Wait, s.WaitsFor = WaitRetry, f.Operator })
 			defer r.waits(WaitNone, "")
 			r.log.Warn("an attempt has failed; there is another one", append(failureFields(f), zap.Duration("pause", d))...)
 			timer := time.NewTimer(d)

@@ -114,7 +114,8 @@ func (r *runner) apply(ctx context.Context, journal *stream.Journal, from uint64
 				}
 				return false
 			}
-			r.log.Debug("follows the task's owner", zap.Int("journal_entries", entries))
+			r.log.Info("follows the task's owner", zap.Int("journal_entries", entries))
+			r.tell(nil)
 			r.warm()
 			if err := r.desk.open(true); err != nil {
 				return fail(err)
@@ -156,7 +157,7 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	r.task.Appended(fence.Number, entry.Seq)
 	r.measure()
 	c.heard = asked
-	c.positions, c.behind = fence.Positions, true
+	c.shown.set(fence.Positions)
 	for _, u := range undelivered {
 		if err := r.findFormerSinks(ctx, u.Outbox); err != nil {
 			return nil, err
@@ -171,14 +172,15 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	}
 	r.stored = nil
 	r.task.Delivered(fence.Number)
-	r.log.Debug("took over", zap.Int("journal_entries", entries))
+	r.log.Info("took over", zap.Int("journal_entries", entries), zap.Int("redelivered", c.redelivered))
 	return c, nil
 }
 
 func (r *runner) newCommitter(journal *stream.Journal) *committer {
 	c := &committer{
-		client: r.app.client, journal: journal, group: r.app.topology.app, partition: r.task.Partition(), guarantee: r.app.cfg.Guarantee,
-		inputs: r.sub.plan.Inputs, internal: make(map[string]bool), external: make(map[string]*deliverer), log: r.log,
+		journal: journal, guarantee: r.app.cfg.Guarantee,
+		internal: make(map[string]bool), external: make(map[string]*deliverer), log: r.log,
+		shown: &shown{client: r.app.client, group: r.app.topology.app, partition: r.task.Partition(), inputs: r.sub.plan.Inputs, log: r.log},
 	}
 	if r.sub.sendsDeadLetters() {
 		c.letters = r.app.topology.deadLetters.Name
@@ -188,10 +190,10 @@ func (r *runner) newCommitter(journal *stream.Journal) *committer {
 			c.internal[sink.Topic.Name] = true
 		}
 	}
-	c.outbox = c.client.NewOutbox(c.verify, slices.Collect(maps.Keys(c.internal))...)
+	c.outbox = r.app.client.NewOutbox(c.verify, slices.Collect(maps.Keys(c.internal))...)
 	for _, v := range r.sub.vertices {
 		if v.kind == kindDeliver {
-			c.external[externalTopic(v.name)] = &deliverer{vertex: v, client: c.client, letters: r.app.topology.deadLetters, log: r.log}
+			c.external[externalTopic(v.name)] = &deliverer{vertex: v, owned: c.verify, letters: r.app.topology.deadLetters, log: r.log, calling: &r.commits.calling}
 		}
 	}
 	return c

@@ -150,6 +150,9 @@ func versionParts(v string) [3]int {
 // that the server accepts.
 func (c *Client) MaxPayload() int64 { return c.nc.MaxPayload() }
 
+// Connected reports whether there is a connection to a server at the moment.
+func (c *Client) Connected() bool { return c.nc.IsConnected() }
+
 // prefix gives the subject prefix of JetStream requests, with its last dot.
 func (c Config) prefix() (string, error) {
 	if c.Domain != "" && c.APIPrefix != "" {

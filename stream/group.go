@@ -104,7 +104,7 @@ func (c *Client) StoreOffset(ctx context.Context, spec TopicSpec, group string, 
 	// sure of once, and again when there is no answer.
 	known := groupAt{spec.BackingStream(partition), group}
 	err := error(nil)
-	for {
+	for b := (backoff{}); ; {
 		if _, ok := c.groups.Load(known); !ok {
 			if _, _, err = c.openGroup(ctx, spec, group, partition); err != nil {
 				break
@@ -118,7 +118,7 @@ func (c *Client) StoreOffset(ctx context.Context, spec TopicSpec, group string, 
 			return nil
 		}
 		c.groups.Delete(known)
-		if ctx.Err() != nil || !retryable(err) {
+		if ctx.Err() != nil || !retryable(err) || b.wait(ctx) != nil {
 			break
 		}
 	}

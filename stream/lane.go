@@ -220,6 +220,8 @@ func (l *lane) tick(ctx context.Context) bool {
 	}
 	now := time.Now()
 	switch s := l.sess; {
+	case l.c.nc.IsClosed():
+		l.check(nats.ErrConnectionClosed) // nobody will answer
 	case !l.retryAt.IsZero():
 		if l.settling || now.Before(l.retryAt) {
 			break

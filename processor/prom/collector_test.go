@@ -139,6 +139,59 @@ func TestScrapeOfARunningApp(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
+// TestScrapeOfRareThings reads metrics of what does not happen all the time: late records, take-overs, global tables.
+func TestScrapeOfRareThings(t *testing.T) {
+	client, err := stream.NewClient(embeddedtest.Connect(t), stream.Config{})
+	require.NoError(t, err)
+	b := processor.NewBuilder("rare")
+	in := stream.Topic[int]{Name: "in"}
+	table := processor.GlobalTableFrom(b, stream.Topic[int]{Name: "table", Compact: true})
+	looked := processor.Process(processor.From(b, in), "look", func(c *processor.Context[int]) processor.Handler[int] {
+		rows := processor.LookupsIn(c, table)
+		return processor.Handler[int]{Record: func(r processor.Record[int]) error {
+			_, _ = rows.Get(r.Key)
+			c.Forward(r)
+			return nil
+		}}
+	})
+	processor.Count(looked, processor.Counting{Name: "windows", Windows: processor.Tumbling(10 * time.Second)}).To(counts)
+	topology, err := b.Build()
+	require.NoError(t, err)
+	send := func(name string, seconds ...int) {
+		topic := stream.Topic[int]{Name: name, Compact: name == "table"}
+		require.NoError(t, client.CreateTopic(t.Context(), topic.Spec()))
+		p, err := stream.NewProducer(client, topic, stream.ProducerConfig{})
+		require.NoError(t, err)
+		for i, s := range seconds {
+			require.NoError(t, p.Send(t.Context(), stream.ProducerRecord[int]{Key: strconv.Itoa(i), Value: 1, Time: at(s)}))
+		}
+		require.NoError(t, p.Close(t.Context()))
+	}
+	send("table", 0, 1, 2)
+	send("in", 0, 100, 0, 1, 101)
+	app := processor.NewApp(client, topology, processor.Config{Bounded: true})
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(prom.NewCollector("rare", app))
+	require.NoError(t, app.Run(t.Context()))
+	server := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	defer server.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	for name, want := range map[string]float64{
+		"rossby_task_late_records_total":        2,
+		"rossby_task_takeovers_total":           1,
+		"rossby_task_redelivered_records_total": 0,
+		"rossby_global_table_rows":              3,
+		"rossby_global_table_left_records":      0,
+	} {
+		require.EqualValues(t, want, scrape(t, server.URL, name), name)
+	}
+	require.Positive(t, scrape(t, server.URL, "rossby_task_journal_bytes"))
+	require.Positive(t, scrape(t, server.URL, "rossby_task_journal_commits"))
+	problems, err := testutil.GatherAndLint(registry)
+	require.NoError(t, err)
+	require.Empty(t, problems)
+}
+
 // TestStatesAreTold follows tasks through their lives in two instances.
 func TestStatesAreTold(t *testing.T) {
 	server := embeddedtest.Start(t)
@@ -193,13 +246,13 @@ func TestStatesAreTold(t *testing.T) {
 	require.NoError(t, <-second.err)
 	close(first.told)
 	close(second.told)
-	warm := 0
+	warm := make(map[int]bool)
 	for _, s := range told {
 		if s.State == processor.TaskFollowing {
-			warm++
+			warm[s.Partition] = true
 		}
 	}
-	require.Equal(t, 1, warm, "the second one has followed the task that it was to have")
+	require.Len(t, warm, 1, "the second one has followed the task that it was to have")
 	for p, states := range lives(first) {
 		require.Equal(t, processor.TaskEnded, states[len(states)-1], p)
 	}

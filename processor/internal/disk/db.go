@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -91,6 +93,59 @@ func Open(cfg Config) (*DB, error) {
 	}
 	db.p = p
 	return db, nil
+}
+
+// ours are the names of the files that a database makes.
+var ours = regexp.MustCompile(`^(LOCK|CURRENT|(MANIFEST|OPTIONS)-\d+|marker\..+|\d+\.(sst|blob|log)|temporary\..+)$`)
+
+// Forget empties all spaces whose names begin with prefix, and deletes the files of a database that has nothing else, or is damaged, and the
+// folder if nothing else is in it. The error is ErrInUse where somebody uses it.
+func Forget(cfg Config, prefix string) error {
+	db, err := Open(cfg)
+	empty := false
+	if err == nil {
+		empty, err = db.forget([]byte(prefix))
+		err = errors.Join(err, db.Close())
+	}
+	if errors.Is(err, ErrDamaged) || err == nil && empty {
+		return removeFiles(cfg.Dir)
+	}
+	return err
+}
+
+// forget reports whether nothing is left.
+func (db *DB) forget(prefix []byte) (empty bool, err error) {
+	err = db.use(func(p *pebble.DB) error {
+		if err := p.DeleteRange(prefix, after(prefix), pebble.NoSync); err != nil {
+			return err
+		}
+		rest, err := p.NewIter(nil)
+		if err != nil {
+			return err
+		}
+		empty = !rest.First()
+		return rest.Close()
+	})
+	return empty, err
+}
+
+func removeFiles(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	others := false
+	for _, f := range files {
+		if !ours.MatchString(f.Name()) {
+			others = true
+		} else if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+			return err
+		}
+	}
+	if others {
+		return nil
+	}
+	return os.Remove(dir)
 }
 
 // Close writes what is not in files yet, and ends the background work. Calls after it return ErrClosed.

@@ -93,6 +93,37 @@ func TestSpacesAreApart(t *testing.T) {
 	require.Len(t, keysOf(t, spaces[2], "k02", ""), 1000)
 }
 
+// TestForgetting empties some spaces of a database, and then the others.
+func TestForgetting(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	fill := func(names ...string) {
+		db, err := Open(Config{Dir: dir, Memory: smallMemory})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, db.Close()) }()
+		for _, name := range names {
+			set(t, db.Space(name), 0, 10)
+		}
+		require.ErrorIs(t, Forget(Config{Dir: dir}, "a/"), ErrInUse)
+	}
+	fill("a/1", "a/2", "ab/1")
+	require.NoError(t, Forget(Config{Dir: dir}, "a/"))
+	db, err := Open(Config{Dir: dir, Memory: smallMemory})
+	require.NoError(t, err)
+	require.Empty(t, keysOf(t, db.Space("a/1"), "", ""))
+	require.Len(t, keysOf(t, db.Space("ab/1"), "", ""), 10)
+	require.NoError(t, db.Close())
+	mine := filepath.Join(dir, "notes.txt")
+	require.NoError(t, os.WriteFile(mine, nil, 0o600))
+	require.NoError(t, Forget(Config{Dir: dir}, "ab/"))
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 1, "somebody else's file stays")
+	require.NoError(t, os.Remove(mine))
+	fill("a/1")
+	require.NoError(t, Forget(Config{Dir: dir}, "a/"))
+	require.NoDirExists(t, dir)
+}
+
 func TestClosingWhileReading(t *testing.T) {
 	db := open(t, t.TempDir(), nil)
 	s := db.Space("s")

@@ -111,6 +111,10 @@ func (t *Task) NumberFrom(number uint64) {
 	}
 }
 
+// JournalSize returns how many commits the journal holds, and how large they are, as far as the task knows: without those before the position from
+// which it has read.
+func (t *Task) JournalSize() (commits, bytes int) { return len(t.journal.commits), t.journal.bytes }
+
 // Oldest returns the place in the journal of the oldest commit that is needed, 0 if there is none.
 func (t *Task) Oldest() uint64 {
 	if len(t.journal.commits) == 0 {

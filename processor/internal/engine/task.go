@@ -92,6 +92,7 @@ type Task struct {
 	changed    bool
 	steps      int // records processed since the last commit
 	stateBytes int // of state, for each record of the last commit
+	late       uint64
 	err        error
 	world      World
 	calls      calls
@@ -167,6 +168,12 @@ func (t *Task) Store(name string) any {
 	}
 	return nil
 }
+
+// CountLate counts the record in hand as one that has come too late.
+func (t *Task) CountLate() { t.late++ }
+
+// Late returns how many there were.
+func (t *Task) Late() uint64 { return t.late }
 
 func (t *Task) addStore(s store) { t.stores = append(t.stores, s) }
 
