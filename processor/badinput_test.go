@@ -121,26 +121,100 @@ func TestValuesOfAnotherTypeAreRefused(t *testing.T) {
 	requireTally(t, client, 4)
 }
 
+// lostJournal does something to the journal of the app.
+type lostJournal func(ctx context.Context, js jetstream.JetStream, journal jetstream.Stream) error
+
 func TestLostJournalIsNoNewBeginning(t *testing.T) {
-	for name, lose := range map[string]func(*stream.Client, jetstream.JetStream) error{
-		"deleted": func(_ *stream.Client, js jetstream.JetStream) error {
-			return js.DeleteStream(context.Background(), tallyJournal)
-		},
-		"purged": func(_ *stream.Client, js jetstream.JetStream) error {
-			s, err := js.Stream(context.Background(), tallyJournal)
-			if err != nil {
+	for name, c := range map[string]struct {
+		lose lostJournal
+		says string
+	}{
+		"deleted": {func(ctx context.Context, js jetstream.JetStream, _ jetstream.Stream) error {
+			return js.DeleteStream(ctx, tallyJournal)
+		}, "processed up to offset 3"},
+		"purged": {func(ctx context.Context, _ jetstream.JetStream, journal jetstream.Stream) error {
+			return journal.Purge(ctx)
+		}, "all its entries have been deleted"},
+		"purged, the group deleted": {func(ctx context.Context, js jetstream.JetStream, journal jetstream.Stream) error {
+			if err := js.DeleteConsumer(ctx, tallied.Spec().BackingStream(0), "tally"); err != nil {
 				return err
 			}
-			return s.Purge(context.Background())
-		},
+			return journal.Purge(ctx)
+		}, "all its entries have been deleted"},
+		"cut but for its last entry": {func(ctx context.Context, _ jetstream.JetStream, journal jetstream.Stream) error {
+			return journal.Purge(ctx, jetstream.WithPurgeKeep(1))
+		}, "has been deleted from the head of its journal"},
+		"without its first entries": {func(ctx context.Context, _ jetstream.JetStream, journal jetstream.Stream) error {
+			return errors.Join(journal.DeleteMsg(ctx, 1), journal.DeleteMsg(ctx, 2))
+		}, "has been deleted from the head of its journal"},
+		"limited for a while": {func(ctx context.Context, js jetstream.JetStream, journal jetstream.Stream) error {
+			cfg := journal.CachedInfo().Config
+			limited := cfg
+			limited.MaxMsgs, limited.Discard = 1, jetstream.DiscardOld
+			_, err := js.UpdateStream(ctx, limited)
+			if err == nil {
+				_, err = js.UpdateStream(ctx, cfg)
+			}
+			return err
+		}, "has been deleted from the head of its journal"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			client, js := tallyWorld(t)
-			require.NoError(t, lose(client, js))
-			runTally[*processor.StateLostError](t, client, tally(t), "processed up to offset 3", "delete consumer group tally")
-			require.NoError(t, client.DeleteGroup(t.Context(), tallied.Spec(), "tally"))
+			journal, err := js.Stream(t.Context(), tallyJournal)
+			require.NoError(t, err)
+			require.NoError(t, c.lose(t.Context(), js, journal))
+			runTally[*processor.StateLostError](t, client, tally(t), "the state of task ints-0 is lost", c.says, "processor.Reset")
+			_, err = processor.Reset(t.Context(), client, tally(t), processor.ResetConfig{})
+			require.NoError(t, err)
 			require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()), "on purpose")
 		})
+	}
+}
+
+// TestTrimmedJournalIsWhole lets an app trim its journal and go on, by itself and in another instance.
+func TestTrimmedJournalIsWhole(t *testing.T) {
+	t.Parallel()
+	client, js := tallyWorld(t)
+	for n := 3; ; n++ {
+		journal, err := js.Stream(t.Context(), tallyJournal)
+		require.NoError(t, err)
+		if journal.CachedInfo().State.FirstSeq > 1 {
+			break
+		}
+		moreInts(t, client, 1)
+		require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
+		requireTally(t, client, n+1)
+	}
+}
+
+// TestJournalsWithLimitsAreRefused sets limits by which the server would drop commits that are needed.
+func TestJournalsWithLimitsAreRefused(t *testing.T) {
+	client, js := tallyWorld(t)
+	journal, err := js.Stream(t.Context(), tallyJournal)
+	require.NoError(t, err)
+	kept := journal.CachedInfo().Config
+	for says, limit := range map[string]func(*jetstream.StreamConfig){
+		"max_age of 1h0m0s":            func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+		"max_msgs of 1000":             func(c *jetstream.StreamConfig) { c.MaxMsgs, c.Discard = 1000, jetstream.DiscardOld },
+		"max_bytes of 1000000":         func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1_000_000, jetstream.DiscardOld },
+		"max_msgs_per_subject of 1000": func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1000 },
+	} {
+		cfg := kept
+		limit(&cfg)
+		_, err := js.UpdateStream(t.Context(), cfg)
+		require.NoError(t, err)
+		runTally[*stream.JournalError](t, client, tally(t), "the server may drop entries that are needed", says)
+	}
+	for _, full := range []func(*jetstream.StreamConfig){ // with these it refuses new ones
+		func(c *jetstream.StreamConfig) { c.MaxMsgs = 1000 },
+		func(c *jetstream.StreamConfig) {},
+	} {
+		cfg := kept
+		full(&cfg)
+		_, err := js.UpdateStream(t.Context(), cfg)
+		require.NoError(t, err)
+		require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
 	}
 }
 

@@ -92,8 +92,13 @@ func (r *runner) apply(ctx context.Context, journal *stream.Journal, from uint64
 			if err := r.desk.applying(func() error { return r.task.Follow(e.Seq, e.Data) }); err != nil {
 				return err
 			}
-			if e.Pending == 0 && !r.task.Confirmed() {
-				return engine.ErrOtherJournal
+			if e.Pending == 0 {
+				if !r.task.Confirmed() {
+					return engine.ErrOtherJournal
+				}
+				if err := r.checkWhole(); err != nil {
+					return err
+				}
 			}
 			first, _ := slices.BinarySearchFunc(r.stored, r.task.Oldest(), storedEntry.compare)
 			r.stored = r.stored[first:]
@@ -131,10 +136,8 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
-	if r.task.LastCommit() == 0 {
-		if err := r.checkLost(ctx); err != nil {
-			return nil, err
-		}
+	if err := r.checkLost(ctx, journal); err != nil {
+		return nil, err
 	}
 	undelivered, err := r.task.Restored()
 	if err != nil {

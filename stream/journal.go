@@ -80,7 +80,8 @@ func checkJournalName(name string) error {
 
 // OpenJournal gives the journal of that name and creates it when it is missing,
 // with the client's Replicas and Storage. The name follows the rules of topic
-// names. Call Replay next.
+// names. A journal to whose stream somebody has given limits by which the server
+// drops entries is refused. Call Replay next.
 func (c *Client) OpenJournal(ctx context.Context, name string) (*Journal, error) {
 	if err := checkJournalName(name); err != nil {
 		return nil, err
@@ -107,6 +108,9 @@ func (c *Client) OpenJournal(ctx context.Context, name string) (*Journal, error)
 			if meta[metaVersion] != layoutVersion {
 				return nil, &JournalError{Journal: name, Err: fmt.Errorf("it has layout version %s, this program reads version %s (upgrade it)", meta[metaVersion], layoutVersion)}
 			}
+			if err := keepsAll(&info.Config); err != nil {
+				return nil, &JournalError{Journal: name, Err: err}
+			}
 			break
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -124,6 +128,28 @@ func (c *Client) OpenJournal(ctx context.Context, name string) (*Journal, error)
 		}
 	}
 	return &Journal{c: c, name: name, subject: journalSubject(name), writer: nuid.Next()}, nil
+}
+
+// keepsAll makes sure that nobody has given the stream a limit by which the server drops entries. One by which it refuses new ones
+// is not for us to judge.
+func keepsAll(cfg *jetstream.StreamConfig) error {
+	refuses := cfg.Discard == jetstream.DiscardNew
+	for _, l := range []struct {
+		name  string
+		limit any
+		drops bool
+	}{
+		{"max_age", cfg.MaxAge, cfg.MaxAge > 0},
+		{"max_msgs", cfg.MaxMsgs, cfg.MaxMsgs > 0 && !refuses},
+		{"max_bytes", cfg.MaxBytes, cfg.MaxBytes > 0 && !refuses},
+		{"max_msgs_per_subject", cfg.MaxMsgsPerSubject, cfg.MaxMsgsPerSubject > 0 && !(refuses && cfg.DiscardNewPerSubject)},
+		{"retention", cfg.Retention, cfg.Retention != jetstream.LimitsPolicy},
+	} {
+		if l.drops {
+			return fmt.Errorf("its stream has a %s of %v: the server may drop entries that are needed (edit the stream: no such limit, discard policy new)", l.name, l.limit)
+		}
+	}
+	return nil
 }
 
 // JournalMessages gives how many messages a journal holds: 0 for an empty one and for one that does not exist, more if there is something

@@ -27,6 +27,7 @@ type input struct {
 	pos     int    // of the message at the head
 	next    uint64 // the offset to read next
 	index   int    // records of the message at next that have been processed already
+	in      uint64 // identity of what next is an offset in; 0: not known
 	batch   batchReader
 	head    Raw
 	ready   bool // head has been decoded
@@ -39,6 +40,7 @@ type Position struct {
 	Topic string
 	Next  uint64 // offset of the next message
 	Index int    // records of that message that are done
+	In    uint64 // identity of the partition, which a topic that is made anew does not have; 0: not known
 	// Internal says that the topic is a repartition topic, which nobody needs before Next.
 	Internal bool
 }
@@ -48,10 +50,13 @@ func (t *Task) Positions() []Position {
 	p := make([]Position, len(t.inputs))
 	for i := range t.inputs {
 		in := &t.inputs[i]
-		p[i] = Position{Topic: in.Topic.Name, Next: in.next, Index: in.index, Internal: in.Internal}
+		p[i] = Position{Topic: in.Topic.Name, Next: in.next, Index: in.index, In: in.in, Internal: in.Internal}
 	}
 	return p
 }
+
+// Identify tells what the position in an input is a position in.
+func (t *Task) Identify(i int, partition uint64) { t.inputs[i].in = partition }
 
 // Progress returns where the task stands in an input, and how many messages of it from there on are in hand.
 func (t *Task) Progress(i int) (next uint64, inHand uint64) {
