@@ -257,6 +257,22 @@ func (e *FencedError) Error() string {
 // Is makes errors.Is(err, ErrFenced) true.
 func (e *FencedError) Is(target error) bool { return target == ErrFenced }
 
+// RewoundError says that a journal ends before what its owner has appended: its
+// stream was restored from an older backup, or the server has lost data. Whatever
+// the owner would append would be bound to entries that are not there.
+type RewoundError struct {
+	// Journal is its name.
+	Journal string
+	// Head is the last message that this owner knows of, Last the one found.
+	Head, Last uint64
+}
+
+// Error names both ends and the way out.
+func (e *RewoundError) Error() string {
+	return fmt.Sprintf("stream: journal %q ends at %d, although its owner has appended up to %d: its stream was restored from an older backup, or the server has lost data (stop its owners and restore a newer backup, or begin anew)",
+		e.Journal, e.Last, e.Head)
+}
+
 // JournalError says that a journal cannot be read or written.
 type JournalError struct {
 	// Journal is its name.
