@@ -131,7 +131,7 @@ func TestLostJournalIsNoNewBeginning(t *testing.T) {
 	}{
 		"deleted": {func(ctx context.Context, js jetstream.JetStream, _ jetstream.Stream) error {
 			return js.DeleteStream(ctx, tallyJournal)
-		}, "processed up to offset 3"},
+		}, "goes on at offset 1 of topic ints, which has been processed up to offset 3"},
 		"purged": {func(ctx context.Context, _ jetstream.JetStream, journal jetstream.Stream) error {
 			return journal.Purge(ctx)
 		}, "all its entries have been deleted"},
@@ -215,6 +215,98 @@ func TestJournalsWithLimitsAreRefused(t *testing.T) {
 		_, err := js.UpdateStream(t.Context(), cfg)
 		require.NoError(t, err)
 		require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
+	}
+}
+
+// TestOlderJournalIsRefused puts an older journal in the place of the one that there is, as a restore from a backup does: under an app that
+// runs, and before it is started.
+func TestOlderJournalIsRefused(t *testing.T) {
+	client, js := tallyWorld(t)
+	journal, err := js.Stream(t.Context(), tallyJournal)
+	require.NoError(t, err)
+	backup := rawEntries(t, journal)
+	moreInts(t, client, 2)
+	app := newApp(t, client, tally(t), false)
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(t.Context()) }()
+	require.Eventually(t, func() bool {
+		at, err := client.CommittedAt(t.Context(), tallied.Spec(), "tally", 0)
+		return err == nil && at.Next == 6
+	}, time.Minute, 5*time.Millisecond)
+	require.NoError(t, js.DeleteStream(t.Context(), tallyJournal))
+	_, err = js.CreateStream(t.Context(), journal.CachedInfo().Config)
+	require.NoError(t, err)
+	for _, m := range backup {
+		_, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
+		require.NoError(t, err)
+	}
+	moreInts(t, client, 1)
+	var rewound *stream.RewoundError
+	require.ErrorAs(t, <-ended, &rewound)
+	var lost *processor.StateLostError
+	err = newApp(t, client, tally(t), true).Run(t.Context())
+	require.ErrorAs(t, err, &lost)
+	require.ErrorContains(t, err, "its journal goes on at offset 4 of topic ints, which has been processed up to offset 5")
+	requireTally(t, client, 5)
+}
+
+// rawEntries reads the messages of a journal.
+func rawEntries(t *testing.T, journal jetstream.Stream) (all []*jetstream.RawStreamMsg) {
+	t.Helper()
+	info, err := journal.Info(t.Context())
+	require.NoError(t, err)
+	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
+		m, err := journal.GetMsg(t.Context(), seq)
+		require.NoError(t, err)
+		m.Header.Del(jetstream.ExpectedLastSeqHeader)
+		all = append(all, m)
+	}
+	return all
+}
+
+// TestClosedConnectionEndsTheApp closes the connection of an app for good, whatever it is doing: Run returns, and says why.
+func TestClosedConnectionEndsTheApp(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg    processor.Config
+		during func(t *testing.T, client *stream.Client, app *processor.App)
+	}{
+		"idle": {during: func(*testing.T, *stream.Client, *processor.App) {}},
+		"busy": {during: func(t *testing.T, client *stream.Client, _ *processor.App) {
+			for stored(t, client, tallies.Spec()) < 50 {
+				moreInts(t, client, 10)
+			}
+			moreInts(t, client, 10)
+		}},
+		"paused": {during: func(t *testing.T, client *stream.Client, app *processor.App) {
+			require.NoError(t, app.Pause(t.Context()))
+			moreInts(t, client, 10)
+		}},
+		"asked": {cfg: processor.Config{Queries: true}, during: func(*testing.T, *stream.Client, *processor.App) {}},
+		"following": {cfg: processor.Config{Standby: true}, during: func(t *testing.T, client *stream.Client, _ *processor.App) {
+			first, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			other := processor.NewApp(client, tally(t), processor.Config{Standby: true})
+			go func() { ended <- other.Run(first) }()
+			t.Cleanup(func() { stop(); require.NoError(t, <-ended) })
+			require.Eventually(t, func() bool { return len(other.Stats()) == 1 }, time.Minute, 5*time.Millisecond)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, client := newServer(t)
+			nc := embeddedtest.ConnectTo(t, server)
+			own, err := stream.NewClient(nc, stream.Config{})
+			require.NoError(t, err)
+			require.NoError(t, client.CreateTopic(t.Context(), tallies.Spec()))
+			moreInts(t, client, 3)
+			ended := make(chan error, 1)
+			app := processor.NewApp(own, tally(t), c.cfg)
+			go func() { ended <- app.Run(t.Context()) }()
+			require.Eventually(t, func() bool { return stored(t, client, tallies.Spec()) == 3 }, time.Minute, 5*time.Millisecond)
+			c.during(t, client, app)
+			nc.Close()
+			require.ErrorIs(t, <-ended, nats.ErrConnectionClosed)
+		})
 	}
 }
 

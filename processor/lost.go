@@ -35,19 +35,25 @@ func (r *runner) checkLost(ctx context.Context, journal *stream.Journal) error {
 	if err := r.checkWhole(); err != nil {
 		return err
 	}
-	if r.task.LastCommit() != 0 {
-		return nil
-	}
-	if head := journal.Head(); head > 0 {
+	if head := journal.Head(); head > 0 && r.task.LastCommit() == 0 {
 		return r.lost("its journal has had messages up to %d, and all its entries have been deleted", head)
 	}
-	for _, in := range r.sub.plan.Inputs {
-		at, err := r.app.client.CommittedAt(ctx, in.Topic, r.app.topology.app, r.task.Partition())
+	return r.checkBehind(ctx)
+}
+
+// checkBehind compares the journal with the group's durables, which follow it and are never before it.
+func (r *runner) checkBehind(ctx context.Context) error {
+	for i, p := range r.task.Positions() {
+		at, err := r.app.client.CommittedAt(ctx, r.sub.plan.Inputs[i].Topic, r.app.topology.app, r.task.Partition())
+		if isNoTopic(err) {
+			continue // whoever reads it says so, if it stays so
+		}
 		if err != nil {
 			return err
 		}
-		if at.Next > 1 {
-			return r.lost("its journal is empty, but topic %s has been processed up to offset %d", in.Topic.Name, at.Next-1)
+		if at.Next > max(p.Next, 1) {
+			return r.lost("its journal goes on at offset %d of topic %s, which has been processed up to offset %d by consumer group %s: it is older, or somebody has moved the group (then set it back with stream.Client.ResetGroup)",
+				max(p.Next, 1), p.Topic, at.Next-1, r.app.topology.app)
 		}
 	}
 	return nil
