@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -223,6 +224,22 @@ type OffsetAheadError struct {
 func (e *OffsetAheadError) Error() string {
 	return fmt.Sprintf("stream: topic %q partition %d: offset %d is ahead of its end at %d: the topic was made anew or restored from a backup (reset the reader's position)",
 		e.Topic, e.Partition, e.Wanted, e.Next)
+}
+
+// RemadeError says that a topic was deleted and made anew since a reader's offset was
+// kept: at that offset there are other records now.
+type RemadeError struct {
+	// Topic and Partition say where.
+	Topic     string
+	Partition int
+	// Was is when the partition was made that the offset is of, Is when the present one was.
+	Was, Is time.Time
+}
+
+// Error names both times and the way out.
+func (e *RemadeError) Error() string {
+	return fmt.Sprintf("stream: topic %q partition %d was made anew at %s; the reader's offset is one of the topic that was made at %s (restore that one from a backup, or reset the reader's position)",
+		e.Topic, e.Partition, e.Is.UTC().Format(time.RFC3339Nano), e.Was.UTC().Format(time.RFC3339Nano))
 }
 
 // TooLargeError says that a message exceeds what the server accepts. Nothing

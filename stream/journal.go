@@ -170,6 +170,42 @@ func (c *Client) JournalMessages(ctx context.Context, name string) (uint64, erro
 	return info.State.Msgs, nil
 }
 
+// JournalTail gives how the last entry of a journal begins, up to what one message holds, and nil for one that is empty or does not exist.
+func (c *Client) JournalTail(ctx context.Context, name string) ([]byte, error) {
+	if err := checkJournalName(name); err != nil {
+		return nil, err
+	}
+	m, err := c.journalTail(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && m == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &JournalError{Journal: name, Err: fmt.Errorf("read its last entry: %w", err)}
+	}
+	return m.Data, nil
+}
+
+// journalTail gets the first message of the last entry; nil: there is none.
+func (c *Client) journalTail(ctx context.Context, name string) (*storedMsg, error) {
+	req, err := json.Marshal(map[string]string{"last_by_subj": journalSubject(name)})
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.getMsg(ctx, name, req)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	mark := headerValue(m.Hdrs, chunkHeader)
+	if mark == "" {
+		return m, nil
+	}
+	n, _, err := parseChunk(mark)
+	if err != nil {
+		return nil, err
+	}
+	return c.nextMsg(ctx, name, m.Seq-min(m.Seq, uint64(n))+1)
+}
+
 // DeleteJournal removes a journal and all its entries. A missing one is no
 // error.
 func (c *Client) DeleteJournal(ctx context.Context, name string) error {

@@ -16,7 +16,7 @@ import (
 //	   with their changes
 //	   {name, changes {kind, key, time, seq, value unless deleted}}, outbox {topic, partition, key, headers, data}
 //	2: after delivered comes the number of the oldest commit that is needed, then the shape of the state; after the index of a
-//	   position the identity of what it is a position in. Both of these have 8 bytes, 0 being unknown
+//	   position comes when the partition was made and when the message before it was stored. These have 8 bytes each, 0 being unknown
 const commitVersion = 2
 
 // enoughSteps is how many records a commit must have to tell how much state the next ones will have.
@@ -97,7 +97,8 @@ func (t *Task) appendHead(dst []byte, owner string, number uint64, positions []P
 		dst = appendString(dst, p.Topic)
 		dst = binary.AppendUvarint(dst, p.Next)
 		dst = binary.AppendUvarint(dst, uint64(p.Index))
-		dst = binary.BigEndian.AppendUint64(dst, p.In)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Made))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Stored))
 		dst = appendSeen(dst, &t.inputs[i].seen)
 	}
 	return dst
@@ -161,12 +162,18 @@ func readHead(d *decoder) (h head, err error) {
 	return h, d.err
 }
 
+// ShapeOf reads from a commit what shape of the state it is of, and its format; 0: it does not say.
+func ShapeOf(commit []byte) (shape uint64, err error) {
+	h, err := readHead(&decoder{data: commit})
+	return h.shape, err
+}
+
 // readPosition reads where a task stands in a topic.
 func (h head) readPosition(d *decoder) (topic string, in input) {
 	topic = d.string()
 	in.next, in.index = d.uvarint(), d.small()
 	if h.version > 1 {
-		in.in = d.fixed()
+		in.made, in.stored = int64(d.fixed()), int64(d.fixed())
 	}
 	in.seen = d.readSeen()
 	return topic, in
@@ -265,7 +272,7 @@ func (t *Task) restorePositions(d *decoder, h head) error {
 		if in == nil {
 			return fmt.Errorf("the task was reading topic %q, this topology does not: bring the input back", topic)
 		}
-		in.next, in.index, in.in, in.seen = at.next, at.index, at.in, at.seen
+		in.next, in.index, in.made, in.stored, in.seen = at.next, at.index, at.made, at.stored, at.seen
 	}
 	return d.err
 }

@@ -57,7 +57,7 @@ func sample() (*Plan, *Task) {
 func sampleCommits(t *testing.T) []*Commit {
 	t.Helper()
 	_, task := sample()
-	task.Identify(0, 77)
+	task.Made(0, 77)
 	var commits []*Commit
 	for i, text := range []string{"one", "two", "three"} {
 		task.Feed(0, []stream.Message{{
@@ -110,11 +110,11 @@ func TestFormerFormatsAreRead(t *testing.T) {
 		n, ok := kv.Get("kthree")
 		require.True(t, ok)
 		require.Equal(t, 5, n)
-		in := uint64(0)
+		in := Position{Topic: "in", Next: 10}
 		if version > 1 {
-			in = 77
+			in.Made, in.Stored = 77, 3e9
 		}
-		require.Equal(t, []Position{{Topic: "in", Next: 10, In: in}, {Topic: "again", Next: 1, Internal: true}}, task.Positions())
+		require.Equal(t, []Position{in, {Topic: "again", Next: 1, Internal: true}}, task.Positions())
 		_, _, late := task.BeginsLate()
 		require.False(t, late)
 		c, err := task.Commit("next", true)
