@@ -33,7 +33,12 @@ var (
 func tallyOf[T any](t *testing.T, value func(int) T) *processor.Topology {
 	t.Helper()
 	b := processor.NewBuilder("tally")
-	processor.Process(processor.From(b, tallied), "tally", func(c *processor.Context[int]) processor.Handler[int] {
+	tallyFrom(processor.From(b, tallied), value)
+	return build(t, b)
+}
+
+func tallyFrom[T any](source processor.Stream[int], value func(int) T) {
+	processor.Process(source, "tally", func(c *processor.Context[int]) processor.Handler[int] {
 		last, seen := processor.KeyValueStore[T](c, "last"), processor.KeyValueStore[int](c, "seen")
 		return processor.Handler[int]{Record: func(r processor.Record[int]) error {
 			n, _ := seen.Get(r.Key)
@@ -43,7 +48,6 @@ func tallyOf[T any](t *testing.T, value func(int) T) *processor.Topology {
 			return nil
 		}}
 	}).To(tallies)
-	return build(t, b)
 }
 
 func tally(t *testing.T) *processor.Topology {
@@ -132,6 +136,12 @@ func TestLostJournalIsNoNewBeginning(t *testing.T) {
 		"deleted": {func(ctx context.Context, js jetstream.JetStream, _ jetstream.Stream) error {
 			return js.DeleteStream(ctx, tallyJournal)
 		}, "goes on at offset 1 of topic ints, which has been processed up to offset 3"},
+		"deleted, with its group": {func(ctx context.Context, js jetstream.JetStream, _ jetstream.Stream) error {
+			return errors.Join(js.DeleteConsumer(ctx, tallied.Spec().BackingStream(0), "tally"), js.DeleteStream(ctx, tallyJournal))
+		}, "it has been processed before, and its journal is empty"},
+		"deleted, with its input": {func(ctx context.Context, js jetstream.JetStream, _ jetstream.Stream) error {
+			return errors.Join(js.DeleteStream(ctx, tallied.Spec().BackingStream(0)), js.DeleteStream(ctx, tallyJournal))
+		}, "it has been processed before, and its journal is empty"},
 		"purged": {func(ctx context.Context, _ jetstream.JetStream, journal jetstream.Stream) error {
 			return journal.Purge(ctx)
 		}, "all its entries have been deleted"},
@@ -310,12 +320,42 @@ func TestClosedConnectionEndsTheApp(t *testing.T) {
 	}
 }
 
+// TestInputMadeAnewIsRefused deletes the input and makes it again: empty, shorter than it was, and longer, so that the position is an offset
+// in it.
 func TestInputMadeAnewIsRefused(t *testing.T) {
-	client, _ := tallyWorld(t)
+	client, js := tallyWorld(t)
 	require.NoError(t, client.DeleteTopic(t.Context(), tallied.Name))
-	runTally[*stream.OffsetAheadError](t, client, tally(t), "made anew")
-	moreInts(t, client, 1)
-	runTally[*stream.OffsetAheadError](t, client, tally(t), "made anew")
+	for range 3 {
+		runTally[*stream.RemadeError](t, client, tally(t), `topic "ints" partition 0 was made anew`)
+		moreInts(t, client, 2)
+	}
+	input, err := js.Stream(t.Context(), tallied.Spec().BackingStream(0))
+	require.NoError(t, err)
+	require.NoError(t, js.DeleteStream(t.Context(), input.CachedInfo().Config.Name))
+	_, err = js.CreateStream(t.Context(), input.CachedInfo().Config)
+	require.NoError(t, err)
+	moreInts(t, client, 6)
+	runTally[*stream.RemadeError](t, client, tally(t), `topic "ints" partition 0 was made anew`)
+}
+
+// TestRepartitionTopicMadeAnewIsRefused loses a repartition topic, alone and together with the journals of its tasks.
+func TestRepartitionTopicMadeAnewIsRefused(t *testing.T) {
+	client := newClient(t)
+	produce(t, client, bought, stream.ProducerRecord[int]{Key: "k", Value: 1})
+	topology := shop(t, byKey(2))
+	require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
+	require.NoError(t, client.DeleteTopic(t.Context(), "shop-by-customer"))
+	var remade *stream.RemadeError
+	require.ErrorAs(t, newApp(t, client, topology, true).Run(t.Context()), &remade)
+	require.NoError(t, client.DeleteTopic(t.Context(), "shop-by-customer"))
+	for _, journal := range []string{"shop-by-customer-0-journal", "shop-by-customer-1-journal"} {
+		require.NoError(t, client.DeleteJournal(t.Context(), journal))
+	}
+	var lost *processor.StateLostError
+	require.ErrorAs(t, newApp(t, client, topology, true).Run(t.Context()), &lost)
+	_, err := processor.Reset(t.Context(), client, topology, processor.ResetConfig{})
+	require.NoError(t, err)
+	require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
 }
 
 func TestRetentionOvertakesAStoppedApp(t *testing.T) {
@@ -323,6 +363,96 @@ func TestRetentionOvertakesAStoppedApp(t *testing.T) {
 	moreInts(t, client, 5)
 	require.NoError(t, client.Purge(t.Context(), tallied.Spec(), 0, 6))
 	runTally[*stream.OffsetGoneError](t, client, tally(t), "offset 4 is gone, the oldest is 6")
+}
+
+// TestGonePolicies lets apps go on whose position is none any more: retention has overtaken it, or the topic was made anew. The state stays.
+func TestGonePolicies(t *testing.T) {
+	overtaken := func(t *testing.T, client *stream.Client) { // of 4 to 8 there are 6 to 8
+		moreInts(t, client, 5)
+		require.NoError(t, client.Purge(t.Context(), tallied.Spec(), 0, 6))
+	}
+	remade := func(t *testing.T, client *stream.Client) { // there are 1 to 5
+		require.NoError(t, client.DeleteTopic(t.Context(), tallied.Name))
+		moreInts(t, client, 5)
+	}
+	for name, c := range map[string]struct {
+		lose   func(*testing.T, *stream.Client)
+		policy processor.GonePolicy
+		counts int
+	}{
+		"overtaken, earliest": {overtaken, processor.GoneEarliest, 3 + 3},
+		"overtaken, latest":   {overtaken, processor.GoneLatest, 3},
+		"remade, earliest":    {remade, processor.GoneEarliest, 3 + 5},
+		"remade, latest":      {remade, processor.GoneLatest, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, _ := tallyWorld(t)
+			c.lose(t, client)
+			b := processor.NewBuilder("tally")
+			tallyFrom(processor.From(b, tallied).OnOffsetGone(c.policy), func(n int) int { return n })
+			topology := build(t, b)
+			core, logs := observer.New(zap.WarnLevel)
+			for _, more := range []int{0, 2, 2} {
+				moreInts(t, client, more)
+				c.counts += more
+				app := processor.NewApp(client, topology, processor.Config{Bounded: true, Logger: zap.New(core)})
+				require.NoError(t, app.Run(t.Context()))
+				requireTally(t, client, c.counts)
+			}
+			require.Equal(t, 1, logs.FilterMessageSnippet("records are left out").Len(), "once")
+		})
+	}
+	b := processor.NewBuilder("tally")
+	processor.From(b, tallied).OnOffsetGone(7)
+	processor.From(b, tallies).Filter(func(int) bool { return true }).OnOffsetGone(processor.GoneLatest).Peek(func(processor.Record[int]) {})
+	_, err := b.Build()
+	require.ErrorContains(t, err, "OnOffsetGone knows no policy policy(7)")
+	require.ErrorContains(t, err, "OnOffsetGone is for what From gives, not for filter")
+}
+
+// TestRetentionOvertakesARunningApp holds an app up until retention has removed what its reader has not had yet: it goes on as the policy of
+// the source says.
+func TestRetentionOvertakesARunningApp(t *testing.T) {
+	t.Parallel()
+	client := newClient(t)
+	blobs := stream.Topic[[]byte]{Name: "blobs", Codec: stream.Bytes()}
+	begun, release, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	b := processor.NewBuilder("slow")
+	processor.From(b, blobs).OnOffsetGone(processor.GoneEarliest).Peek(func(r processor.Record[[]byte]) {
+		switch r.Key {
+		case "first":
+			close(begun)
+			<-release
+		case "last":
+			close(done)
+		}
+	})
+	core, logs := observer.New(zap.WarnLevel)
+	app := processor.NewApp(client, build(t, b), processor.Config{Logger: zap.New(core)})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(ctx) }()
+	const records = 80 // more than a reader has in hand
+	require.NoError(t, client.CreateTopic(t.Context(), blobs.Spec()))
+	for i := range records {
+		key := "k"
+		if i == 0 {
+			key = "first"
+		}
+		require.NoError(t, client.Publish(t.Context(), []stream.Outgoing{{Topic: blobs.Spec(), Key: key, Data: make([]byte, 900<<10)}}))
+		if i == 0 {
+			<-begun
+		}
+	}
+	require.NoError(t, client.Purge(t.Context(), blobs.Spec(), 0, records))
+	require.NoError(t, client.Publish(t.Context(), []stream.Outgoing{{Topic: blobs.Spec(), Key: "last", Data: []byte("x")}}))
+	close(release)
+	<-done
+	require.Equal(t, 1, logs.FilterMessageSnippet("records are left out").Len())
+	stop()
+	require.NoError(t, <-ended)
 }
 
 func TestInputVanishesUnderAnApp(t *testing.T) {
@@ -380,6 +510,33 @@ func TestFullServer(t *testing.T) {
 	require.NoError(t, client.DeleteTopic(t.Context(), ballast.Name))
 	require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
 	requireTally(t, client, 3)
+}
+
+// TestLostNoteOfTheTopology deletes the log of groups, which has the note of what has made the state. The same topology may go on, and
+// notes it again; another one may not.
+func TestLostNoteOfTheTopology(t *testing.T) {
+	client, js := tallyWorld(t)
+	require.NoError(t, js.DeleteStream(t.Context(), "_rossby-groups"))
+	other := func() *processor.Topology {
+		b := processor.NewBuilder("tally")
+		processor.Process(processor.From(b, tallied), "another", func(c *processor.Context[int]) processor.Handler[int] {
+			processor.KeyValueStore[int](c, "last")
+			return processor.Handler[int]{Record: func(processor.Record[int]) error { return nil }}
+		})
+		return build(t, b)
+	}
+	runTally[*processor.NoteLostError](t, client, other(), "the note about the topology of app tally is lost", "journal tally-ints-0-journal", "processor.Reset")
+	moreInts(t, client, 1)
+	require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
+	requireTally(t, client, 4)
+	var refused *processor.EvolutionError
+	require.ErrorAs(t, newApp(t, client, other(), true).Run(t.Context()), &refused, "the note is there again")
+	require.NoError(t, client.DeleteJournal(t.Context(), tallyJournal))
+	var lost *processor.StateLostError
+	require.ErrorAs(t, newApp(t, client, tally(t), true).Run(t.Context()), &lost, "and says which tasks have a journal")
+	_, err := processor.Reset(t.Context(), client, tally(t), processor.ResetConfig{})
+	require.NoError(t, err)
+	require.NoError(t, newApp(t, client, other(), true).Run(t.Context()))
 }
 
 // TestServerLosesItsData replaces a server under a running app by an empty one.

@@ -38,10 +38,18 @@ func (r *runner) checkLost(ctx context.Context, journal *stream.Journal) error {
 	if head := journal.Head(); head > 0 && r.task.LastCommit() == 0 {
 		return r.lost("its journal has had messages up to %d, and all its entries have been deleted", head)
 	}
-	return r.checkBehind(ctx)
+	if err := r.checkBehind(ctx); err != nil || r.task.LastCommit() != 0 {
+		return err
+	}
+	begun, err := r.app.evolved.hasBegun(ctx, r.task.ID(), true)
+	if begun {
+		return r.lost("it has been processed before, and its journal is empty")
+	}
+	return err
 }
 
-// checkBehind compares the journal with the group's durables, which follow it and are never before it.
+// checkBehind compares the journal with the group's durables, which follow it and are never before it, unless retention has moved them: the
+// server keeps them from being before the oldest record.
 func (r *runner) checkBehind(ctx context.Context) error {
 	for i, p := range r.task.Positions() {
 		at, err := r.app.client.CommittedAt(ctx, r.sub.plan.Inputs[i].Topic, r.app.topology.app, r.task.Partition())
@@ -51,7 +59,14 @@ func (r *runner) checkBehind(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if at.Next > max(p.Next, 1) {
+		if at.Next <= max(p.Next, 1) {
+			continue
+		}
+		offsets, err := r.app.client.Offsets(ctx, r.sub.plan.Inputs[i].Topic)
+		if err != nil {
+			return err
+		}
+		if at.Next > offsets[r.task.Partition()].First {
 			return r.lost("its journal goes on at offset %d of topic %s, which has been processed up to offset %d by consumer group %s: it is older, or somebody has moved the group (then set it back with stream.Client.ResetGroup)",
 				max(p.Next, 1), p.Topic, at.Next-1, r.app.topology.app)
 		}

@@ -155,6 +155,9 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	if err != nil {
 		return nil, fmt.Errorf("take over: %w", err)
 	}
+	if err := r.app.evolved.begin(ctx, r.task.ID()); err != nil {
+		return nil, err
+	}
 	r.task.Appended(fence.Number, entry.Seq)
 	r.measure()
 	c.heard = asked
