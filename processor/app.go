@@ -79,8 +79,8 @@ func NewApp(client *stream.Client, t *Topology, cfg Config) *App {
 // Run creates the topics that are missing and joins the other instances of the app. It restores the tasks that fall to it, and
 // processes records until ctx ends; then it commits, delivers, leaves and returns nil. It returns an error when a record fails
 // under the policy Stop, when somebody takes tasks over who has not joined (stream.ErrFenced), when a topic differs from its declaration
-// or vanishes, when retention has overtaken a position, or when the topology
-// cannot go on with the state that an earlier one has left (*EvolutionError). A user function that does not return in time after ctx has ended is a
+// or vanishes, when retention has overtaken a position or a topic was made anew (but see Stream.OnOffsetGone), when state is lost
+// (*StateLostError), or when the topology cannot go on with the state that an earlier one has left (*EvolutionError, *NoteLostError). A user function that does not return in time after ctx has ended is a
 // *BlockedError: Run returns without it, and its goroutine ends when it does. Whatever ends it, a new Run goes on where the last
 // commit was, as if nothing had happened.
 func (a *App) Run(ctx context.Context) (err error) {

@@ -33,7 +33,12 @@ var (
 func tallyOf[T any](t *testing.T, value func(int) T) *processor.Topology {
 	t.Helper()
 	b := processor.NewBuilder("tally")
-	processor.Process(processor.From(b, tallied), "tally", func(c *processor.Context[int]) processor.Handler[int] {
+	tallyFrom(processor.From(b, tallied), value)
+	return build(t, b)
+}
+
+func tallyFrom[T any](source processor.Stream[int], value func(int) T) {
+	processor.Process(source, "tally", func(c *processor.Context[int]) processor.Handler[int] {
 		last, seen := processor.KeyValueStore[T](c, "last"), processor.KeyValueStore[int](c, "seen")
 		return processor.Handler[int]{Record: func(r processor.Record[int]) error {
 			n, _ := seen.Get(r.Key)
@@ -43,7 +48,6 @@ func tallyOf[T any](t *testing.T, value func(int) T) *processor.Topology {
 			return nil
 		}}
 	}).To(tallies)
-	return build(t, b)
 }
 
 func tally(t *testing.T) *processor.Topology {
@@ -121,35 +125,237 @@ func TestValuesOfAnotherTypeAreRefused(t *testing.T) {
 	requireTally(t, client, 4)
 }
 
+// lostJournal does something to the journal of the app.
+type lostJournal func(ctx context.Context, js jetstream.JetStream, journal jetstream.Stream) error
+
 func TestLostJournalIsNoNewBeginning(t *testing.T) {
-	for name, lose := range map[string]func(*stream.Client, jetstream.JetStream) error{
-		"deleted": func(_ *stream.Client, js jetstream.JetStream) error {
-			return js.DeleteStream(context.Background(), tallyJournal)
-		},
-		"purged": func(_ *stream.Client, js jetstream.JetStream) error {
-			s, err := js.Stream(context.Background(), tallyJournal)
-			if err != nil {
+	for name, c := range map[string]struct {
+		lose lostJournal
+		says string
+	}{
+		"deleted": {func(ctx context.Context, js jetstream.JetStream, _ jetstream.Stream) error {
+			return js.DeleteStream(ctx, tallyJournal)
+		}, "goes on at offset 1 of topic ints, which has been processed up to offset 3"},
+		"deleted, with its group": {func(ctx context.Context, js jetstream.JetStream, _ jetstream.Stream) error {
+			return errors.Join(js.DeleteConsumer(ctx, tallied.Spec().BackingStream(0), "tally"), js.DeleteStream(ctx, tallyJournal))
+		}, "it has been processed before, and its journal is empty"},
+		"deleted, with its input": {func(ctx context.Context, js jetstream.JetStream, _ jetstream.Stream) error {
+			return errors.Join(js.DeleteStream(ctx, tallied.Spec().BackingStream(0)), js.DeleteStream(ctx, tallyJournal))
+		}, "it has been processed before, and its journal is empty"},
+		"purged": {func(ctx context.Context, _ jetstream.JetStream, journal jetstream.Stream) error {
+			return journal.Purge(ctx)
+		}, "all its entries have been deleted"},
+		"purged, the group deleted": {func(ctx context.Context, js jetstream.JetStream, journal jetstream.Stream) error {
+			if err := js.DeleteConsumer(ctx, tallied.Spec().BackingStream(0), "tally"); err != nil {
 				return err
 			}
-			return s.Purge(context.Background())
-		},
+			return journal.Purge(ctx)
+		}, "all its entries have been deleted"},
+		"cut but for its last entry": {func(ctx context.Context, _ jetstream.JetStream, journal jetstream.Stream) error {
+			return journal.Purge(ctx, jetstream.WithPurgeKeep(1))
+		}, "has been deleted from the head of its journal"},
+		"without its first entries": {func(ctx context.Context, _ jetstream.JetStream, journal jetstream.Stream) error {
+			return errors.Join(journal.DeleteMsg(ctx, 1), journal.DeleteMsg(ctx, 2))
+		}, "has been deleted from the head of its journal"},
+		"limited for a while": {func(ctx context.Context, js jetstream.JetStream, journal jetstream.Stream) error {
+			cfg := journal.CachedInfo().Config
+			limited := cfg
+			limited.MaxMsgs, limited.Discard = 1, jetstream.DiscardOld
+			_, err := js.UpdateStream(ctx, limited)
+			if err == nil {
+				_, err = js.UpdateStream(ctx, cfg)
+			}
+			return err
+		}, "has been deleted from the head of its journal"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			client, js := tallyWorld(t)
-			require.NoError(t, lose(client, js))
-			runTally[*processor.StateLostError](t, client, tally(t), "processed up to offset 3", "delete consumer group tally")
-			require.NoError(t, client.DeleteGroup(t.Context(), tallied.Spec(), "tally"))
+			journal, err := js.Stream(t.Context(), tallyJournal)
+			require.NoError(t, err)
+			require.NoError(t, c.lose(t.Context(), js, journal))
+			runTally[*processor.StateLostError](t, client, tally(t), "the state of task ints-0 is lost", c.says, "processor.Reset")
+			_, err = processor.Reset(t.Context(), client, tally(t), processor.ResetConfig{})
+			require.NoError(t, err)
 			require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()), "on purpose")
 		})
 	}
 }
 
-func TestInputMadeAnewIsRefused(t *testing.T) {
-	client, _ := tallyWorld(t)
-	require.NoError(t, client.DeleteTopic(t.Context(), tallied.Name))
-	runTally[*stream.OffsetAheadError](t, client, tally(t), "made anew")
+// TestTrimmedJournalIsWhole lets an app trim its journal and go on, by itself and in another instance.
+func TestTrimmedJournalIsWhole(t *testing.T) {
+	t.Parallel()
+	client, js := tallyWorld(t)
+	for n := 3; ; n++ {
+		journal, err := js.Stream(t.Context(), tallyJournal)
+		require.NoError(t, err)
+		if journal.CachedInfo().State.FirstSeq > 1 {
+			break
+		}
+		moreInts(t, client, 1)
+		require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
+		requireTally(t, client, n+1)
+	}
+}
+
+// TestJournalsWithLimitsAreRefused sets limits by which the server would drop commits that are needed.
+func TestJournalsWithLimitsAreRefused(t *testing.T) {
+	client, js := tallyWorld(t)
+	journal, err := js.Stream(t.Context(), tallyJournal)
+	require.NoError(t, err)
+	kept := journal.CachedInfo().Config
+	for says, limit := range map[string]func(*jetstream.StreamConfig){
+		"max_age of 1h0m0s":            func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+		"max_msgs of 1000":             func(c *jetstream.StreamConfig) { c.MaxMsgs, c.Discard = 1000, jetstream.DiscardOld },
+		"max_bytes of 1000000":         func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1_000_000, jetstream.DiscardOld },
+		"max_msgs_per_subject of 1000": func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1000 },
+	} {
+		cfg := kept
+		limit(&cfg)
+		_, err := js.UpdateStream(t.Context(), cfg)
+		require.NoError(t, err)
+		runTally[*stream.JournalError](t, client, tally(t), "the server may drop entries that are needed", says)
+	}
+	for _, full := range []func(*jetstream.StreamConfig){ // with these it refuses new ones
+		func(c *jetstream.StreamConfig) { c.MaxMsgs = 1000 },
+		func(c *jetstream.StreamConfig) {},
+	} {
+		cfg := kept
+		full(&cfg)
+		_, err := js.UpdateStream(t.Context(), cfg)
+		require.NoError(t, err)
+		require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
+	}
+}
+
+// TestOlderJournalIsRefused puts an older journal in the place of the one that there is, as a restore from a backup does: under an app that
+// runs, and before it is started.
+func TestOlderJournalIsRefused(t *testing.T) {
+	client, js := tallyWorld(t)
+	journal, err := js.Stream(t.Context(), tallyJournal)
+	require.NoError(t, err)
+	backup := rawEntries(t, journal)
+	moreInts(t, client, 2)
+	app := newApp(t, client, tally(t), false)
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(t.Context()) }()
+	require.Eventually(t, func() bool {
+		at, err := client.CommittedAt(t.Context(), tallied.Spec(), "tally", 0)
+		return err == nil && at.Next == 6
+	}, time.Minute, 5*time.Millisecond)
+	require.NoError(t, js.DeleteStream(t.Context(), tallyJournal))
+	_, err = js.CreateStream(t.Context(), journal.CachedInfo().Config)
+	require.NoError(t, err)
+	for _, m := range backup {
+		_, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
+		require.NoError(t, err)
+	}
 	moreInts(t, client, 1)
-	runTally[*stream.OffsetAheadError](t, client, tally(t), "made anew")
+	var rewound *stream.RewoundError
+	require.ErrorAs(t, <-ended, &rewound)
+	var lost *processor.StateLostError
+	err = newApp(t, client, tally(t), true).Run(t.Context())
+	require.ErrorAs(t, err, &lost)
+	require.ErrorContains(t, err, "its journal goes on at offset 4 of topic ints, which has been processed up to offset 5")
+	requireTally(t, client, 5)
+}
+
+// rawEntries reads the messages of a journal.
+func rawEntries(t *testing.T, journal jetstream.Stream) (all []*jetstream.RawStreamMsg) {
+	t.Helper()
+	info, err := journal.Info(t.Context())
+	require.NoError(t, err)
+	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
+		m, err := journal.GetMsg(t.Context(), seq)
+		require.NoError(t, err)
+		m.Header.Del(jetstream.ExpectedLastSeqHeader)
+		all = append(all, m)
+	}
+	return all
+}
+
+// TestClosedConnectionEndsTheApp closes the connection of an app for good, whatever it is doing: Run returns, and says why.
+func TestClosedConnectionEndsTheApp(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg    processor.Config
+		during func(t *testing.T, client *stream.Client, app *processor.App)
+	}{
+		"idle": {during: func(*testing.T, *stream.Client, *processor.App) {}},
+		"busy": {during: func(t *testing.T, client *stream.Client, _ *processor.App) {
+			for stored(t, client, tallies.Spec()) < 50 {
+				moreInts(t, client, 10)
+			}
+			moreInts(t, client, 10)
+		}},
+		"paused": {during: func(t *testing.T, client *stream.Client, app *processor.App) {
+			require.NoError(t, app.Pause(t.Context()))
+			moreInts(t, client, 10)
+		}},
+		"asked": {cfg: processor.Config{Queries: true}, during: func(*testing.T, *stream.Client, *processor.App) {}},
+		"following": {cfg: processor.Config{Standby: true}, during: func(t *testing.T, client *stream.Client, _ *processor.App) {
+			first, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			other := processor.NewApp(client, tally(t), processor.Config{Standby: true})
+			go func() { ended <- other.Run(first) }()
+			t.Cleanup(func() { stop(); require.NoError(t, <-ended) })
+			require.Eventually(t, func() bool { return len(other.Stats()) == 1 }, time.Minute, 5*time.Millisecond)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, client := newServer(t)
+			nc := embeddedtest.ConnectTo(t, server)
+			own, err := stream.NewClient(nc, stream.Config{})
+			require.NoError(t, err)
+			require.NoError(t, client.CreateTopic(t.Context(), tallies.Spec()))
+			moreInts(t, client, 3)
+			ended := make(chan error, 1)
+			app := processor.NewApp(own, tally(t), c.cfg)
+			go func() { ended <- app.Run(t.Context()) }()
+			require.Eventually(t, func() bool { return stored(t, client, tallies.Spec()) == 3 }, time.Minute, 5*time.Millisecond)
+			c.during(t, client, app)
+			nc.Close()
+			require.ErrorIs(t, <-ended, nats.ErrConnectionClosed)
+		})
+	}
+}
+
+// TestInputMadeAnewIsRefused deletes the input and makes it again: empty, shorter than it was, and longer, so that the position is an offset
+// in it.
+func TestInputMadeAnewIsRefused(t *testing.T) {
+	client, js := tallyWorld(t)
+	require.NoError(t, client.DeleteTopic(t.Context(), tallied.Name))
+	for range 3 {
+		runTally[*stream.RemadeError](t, client, tally(t), `topic "ints" partition 0 was made anew`)
+		moreInts(t, client, 2)
+	}
+	input, err := js.Stream(t.Context(), tallied.Spec().BackingStream(0))
+	require.NoError(t, err)
+	require.NoError(t, js.DeleteStream(t.Context(), input.CachedInfo().Config.Name))
+	_, err = js.CreateStream(t.Context(), input.CachedInfo().Config)
+	require.NoError(t, err)
+	moreInts(t, client, 6)
+	runTally[*stream.RemadeError](t, client, tally(t), `topic "ints" partition 0 was made anew`)
+}
+
+// TestRepartitionTopicMadeAnewIsRefused loses a repartition topic, alone and together with the journals of its tasks.
+func TestRepartitionTopicMadeAnewIsRefused(t *testing.T) {
+	client := newClient(t)
+	produce(t, client, bought, stream.ProducerRecord[int]{Key: "k", Value: 1})
+	topology := shop(t, byKey(2))
+	require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
+	require.NoError(t, client.DeleteTopic(t.Context(), "shop-by-customer"))
+	var remade *stream.RemadeError
+	require.ErrorAs(t, newApp(t, client, topology, true).Run(t.Context()), &remade)
+	require.NoError(t, client.DeleteTopic(t.Context(), "shop-by-customer"))
+	for _, journal := range []string{"shop-by-customer-0-journal", "shop-by-customer-1-journal"} {
+		require.NoError(t, client.DeleteJournal(t.Context(), journal))
+	}
+	var lost *processor.StateLostError
+	require.ErrorAs(t, newApp(t, client, topology, true).Run(t.Context()), &lost)
+	_, err := processor.Reset(t.Context(), client, topology, processor.ResetConfig{})
+	require.NoError(t, err)
+	require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
 }
 
 func TestRetentionOvertakesAStoppedApp(t *testing.T) {
@@ -157,6 +363,96 @@ func TestRetentionOvertakesAStoppedApp(t *testing.T) {
 	moreInts(t, client, 5)
 	require.NoError(t, client.Purge(t.Context(), tallied.Spec(), 0, 6))
 	runTally[*stream.OffsetGoneError](t, client, tally(t), "offset 4 is gone, the oldest is 6")
+}
+
+// TestGonePolicies lets apps go on whose position is none any more: retention has overtaken it, or the topic was made anew. The state stays.
+func TestGonePolicies(t *testing.T) {
+	overtaken := func(t *testing.T, client *stream.Client) { // of 4 to 8 there are 6 to 8
+		moreInts(t, client, 5)
+		require.NoError(t, client.Purge(t.Context(), tallied.Spec(), 0, 6))
+	}
+	remade := func(t *testing.T, client *stream.Client) { // there are 1 to 5
+		require.NoError(t, client.DeleteTopic(t.Context(), tallied.Name))
+		moreInts(t, client, 5)
+	}
+	for name, c := range map[string]struct {
+		lose   func(*testing.T, *stream.Client)
+		policy processor.GonePolicy
+		counts int
+	}{
+		"overtaken, earliest": {overtaken, processor.GoneEarliest, 3 + 3},
+		"overtaken, latest":   {overtaken, processor.GoneLatest, 3},
+		"remade, earliest":    {remade, processor.GoneEarliest, 3 + 5},
+		"remade, latest":      {remade, processor.GoneLatest, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, _ := tallyWorld(t)
+			c.lose(t, client)
+			b := processor.NewBuilder("tally")
+			tallyFrom(processor.From(b, tallied).OnOffsetGone(c.policy), func(n int) int { return n })
+			topology := build(t, b)
+			core, logs := observer.New(zap.WarnLevel)
+			for _, more := range []int{0, 2, 2} {
+				moreInts(t, client, more)
+				c.counts += more
+				app := processor.NewApp(client, topology, processor.Config{Bounded: true, Logger: zap.New(core)})
+				require.NoError(t, app.Run(t.Context()))
+				requireTally(t, client, c.counts)
+			}
+			require.Equal(t, 1, logs.FilterMessageSnippet("records are left out").Len(), "once")
+		})
+	}
+	b := processor.NewBuilder("tally")
+	processor.From(b, tallied).OnOffsetGone(7)
+	processor.From(b, tallies).Filter(func(int) bool { return true }).OnOffsetGone(processor.GoneLatest).Peek(func(processor.Record[int]) {})
+	_, err := b.Build()
+	require.ErrorContains(t, err, "OnOffsetGone knows no policy policy(7)")
+	require.ErrorContains(t, err, "OnOffsetGone is for what From gives, not for filter")
+}
+
+// TestRetentionOvertakesARunningApp holds an app up until retention has removed what its reader has not had yet: it goes on as the policy of
+// the source says.
+func TestRetentionOvertakesARunningApp(t *testing.T) {
+	t.Parallel()
+	client := newClient(t)
+	blobs := stream.Topic[[]byte]{Name: "blobs", Codec: stream.Bytes()}
+	begun, release, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	b := processor.NewBuilder("slow")
+	processor.From(b, blobs).OnOffsetGone(processor.GoneEarliest).Peek(func(r processor.Record[[]byte]) {
+		switch r.Key {
+		case "first":
+			close(begun)
+			<-release
+		case "last":
+			close(done)
+		}
+	})
+	core, logs := observer.New(zap.WarnLevel)
+	app := processor.NewApp(client, build(t, b), processor.Config{Logger: zap.New(core)})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(ctx) }()
+	const records = 80 // more than a reader has in hand
+	require.NoError(t, client.CreateTopic(t.Context(), blobs.Spec()))
+	for i := range records {
+		key := "k"
+		if i == 0 {
+			key = "first"
+		}
+		require.NoError(t, client.Publish(t.Context(), []stream.Outgoing{{Topic: blobs.Spec(), Key: key, Data: make([]byte, 900<<10)}}))
+		if i == 0 {
+			<-begun
+		}
+	}
+	require.NoError(t, client.Purge(t.Context(), blobs.Spec(), 0, records))
+	require.NoError(t, client.Publish(t.Context(), []stream.Outgoing{{Topic: blobs.Spec(), Key: "last", Data: []byte("x")}}))
+	close(release)
+	<-done
+	require.Equal(t, 1, logs.FilterMessageSnippet("records are left out").Len())
+	stop()
+	require.NoError(t, <-ended)
 }
 
 func TestInputVanishesUnderAnApp(t *testing.T) {
@@ -214,6 +510,33 @@ func TestFullServer(t *testing.T) {
 	require.NoError(t, client.DeleteTopic(t.Context(), ballast.Name))
 	require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
 	requireTally(t, client, 3)
+}
+
+// TestLostNoteOfTheTopology deletes the log of groups, which has the note of what has made the state. The same topology may go on, and
+// notes it again; another one may not.
+func TestLostNoteOfTheTopology(t *testing.T) {
+	client, js := tallyWorld(t)
+	require.NoError(t, js.DeleteStream(t.Context(), "_rossby-groups"))
+	other := func() *processor.Topology {
+		b := processor.NewBuilder("tally")
+		processor.Process(processor.From(b, tallied), "another", func(c *processor.Context[int]) processor.Handler[int] {
+			processor.KeyValueStore[int](c, "last")
+			return processor.Handler[int]{Record: func(processor.Record[int]) error { return nil }}
+		})
+		return build(t, b)
+	}
+	runTally[*processor.NoteLostError](t, client, other(), "the note about the topology of app tally is lost", "journal tally-ints-0-journal", "processor.Reset")
+	moreInts(t, client, 1)
+	require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()))
+	requireTally(t, client, 4)
+	var refused *processor.EvolutionError
+	require.ErrorAs(t, newApp(t, client, other(), true).Run(t.Context()), &refused, "the note is there again")
+	require.NoError(t, client.DeleteJournal(t.Context(), tallyJournal))
+	var lost *processor.StateLostError
+	require.ErrorAs(t, newApp(t, client, tally(t), true).Run(t.Context()), &lost, "and says which tasks have a journal")
+	_, err := processor.Reset(t.Context(), client, tally(t), processor.ResetConfig{})
+	require.NoError(t, err)
+	require.NoError(t, newApp(t, client, other(), true).Run(t.Context()))
 }
 
 // TestServerLosesItsData replaces a server under a running app by an empty one.

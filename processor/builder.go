@@ -149,6 +149,7 @@ type vertex struct {
 
 	topic stream.TopicSpec // of sources and sinks
 	timed bool             // a source whose values say when they happened
+	gone  GonePolicy       // of a source
 	// repartition: the KeyBy that feeds this source
 	fedBy *vertex
 	sub   *subTopology

@@ -93,7 +93,8 @@
 //   - With Config.Guarantee at AtLeastOnce, records are published before the commit that produced them, and without identities: state and
 //     positions are as above, but what was published since the last commit of an instance that dies, or is stale, is published again.
 //   - A topology that cannot go on with the state that is there does not start, and disturbs nobody: *EvolutionError. A journal that is
-//     gone or cannot be read is a *StateLostError or a *StateError, never a new beginning.
+//     gone, cut, older than it was or not readable is a *StateLostError or a *StateError, never a new beginning; so is a topic that was
+//     made anew a *stream.RemadeError, never one that is read from the middle (but see Stream.OnOffsetGone).
 //   - A rolling upgrade loses nothing: instances whose topology adds to the state wait until the former ones have gone (docs/evolution.md).
 //
 // # Caveats

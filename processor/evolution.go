@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/rossby-streams/rossby/processor/internal/engine"
 )
 
 // EvolutionError says that a topology cannot go on with the state that an earlier one of the same app has left. Nothing was changed, and
@@ -33,17 +36,22 @@ func (e *EvolutionError) Error() string {
 	for i, c := range e.Conflicts {
 		parts[i] = fmt.Sprintf("sub-topology %s: %s, now %s (%s)", c.Part, c.Was, c.Is, c.Plan)
 	}
-	return fmt.Sprintf("the topology cannot go on with the state of app %s: %s; otherwise give the app a new name, under which it begins anew beside the old one, or delete its journals and its consumer group to begin from the start of its topics",
+	return fmt.Sprintf("the topology cannot go on with the state of app %s: %s; otherwise give the app a new name, under which it begins anew beside the old one, or reset it (processor.Reset) to begin from the start of its topics",
 		e.App, strings.Join(parts, "; "))
 }
 
 // noteVersion is the format of the note about shapes.
-const noteVersion = 1
+//
+//	1: version, levels
+//	2: begun beside them
+const noteVersion = 2
 
 // shapesNote is what the instances of an app have agreed on: the shape of the state, and those that are to come.
 type shapesNote struct {
 	Version int     `json:"version"`
 	Levels  []level `json:"levels"` // ascending; the first is that of the state as it is
+	// Begun are the tasks that have a journal, in order: one of which it is gone has lost its state.
+	Begun []string `json:"begun,omitempty"`
 }
 
 // level is a generation of the app's state.
@@ -59,17 +67,93 @@ type evolution struct {
 
 	mu     sync.Mutex
 	level  int
-	active bool // the state has this instance's shape
+	active bool     // the state has this instance's shape
+	begun  []string // as the note said when it was last read
 }
 
 // evolve compares the topology with what earlier ones have left.
 func (a *App) evolve(ctx context.Context) (*evolution, error) {
 	e := &evolution{app: a, shape: a.topology.shape()}
 	note, _, err := e.read(ctx)
-	if err == nil && note != nil {
+	switch {
+	case err != nil:
+	case note == nil || len(note.Levels) == 0:
+		err = e.checkUnnoted(ctx)
+	default:
 		err = e.check(ctx, note)
 	}
 	return e, err
+}
+
+// checkUnnoted is for an app of which there is no note: it is new, or the note is lost. Then the journals must say that they are of
+// this shape.
+func (e *evolution) checkUnnoted(ctx context.Context) error {
+	journals, err := e.app.client.Journals(ctx)
+	if err != nil {
+		return err
+	}
+	mark := e.shape.fingerprint()
+	for _, name := range journals {
+		if !e.app.topology.hasJournal(name) {
+			continue
+		}
+		tail, err := e.app.client.JournalTail(ctx, name)
+		if err != nil {
+			return err
+		}
+		if tail == nil {
+			continue
+		}
+		if of, err := engine.ShapeOf(tail); err != nil || of != mark {
+			return &NoteLostError{App: e.app.topology.app, Journal: name}
+		}
+	}
+	return nil
+}
+
+// NoteLostError says that there is state of an app, and no note of what topology has made it, so that it cannot be compared with the one
+// that is to go on with it: stream _rossby-groups, which has the note, was deleted or lost. Where the state itself shows that it was made by
+// the very same topology, the note is written again instead.
+type NoteLostError struct {
+	App     string
+	Journal string // with state that was not, or may not have been, made by this topology
+}
+
+// Error names the journal and the ways out.
+func (e *NoteLostError) Error() string {
+	return fmt.Sprintf("the note about the topology of app %s is lost, and journal %s does not say that it was made by the one that is to go on with it; restore stream _rossby-groups from a backup, run the topology that has made the state once, or, to begin anew on purpose, reset the app (processor.Reset)",
+		e.App, e.Journal)
+}
+
+// hasBegun says whether a task is known to have a journal. With sure the note is read again.
+func (e *evolution) hasBegun(ctx context.Context, task string, sure bool) (bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if sure {
+		if _, _, err := e.read(ctx); err != nil {
+			return false, err
+		}
+	}
+	return slices.Contains(e.begun, task), nil
+}
+
+// begin notes that a task has a journal.
+func (e *evolution) begin(ctx context.Context, task string) error {
+	if known, err := e.hasBegun(ctx, task, false); known || err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.update(ctx, func(note *shapesNote) (changed bool, err error) {
+		if len(note.Levels) == 0 { // it was lost under this instance
+			note.Levels = []level{{Number: e.level, Shape: e.shape}}
+		}
+		i, found := slices.BinarySearch(note.Begun, task)
+		if !found {
+			note.Begun = slices.Insert(note.Begun, i, task)
+		}
+		return !found, nil
+	})
 }
 
 // enrol finds the level of this instance, and notes it if it is a new one.
@@ -118,6 +202,7 @@ func (e *evolution) activate(ctx context.Context) error {
 			}
 		}
 		note.Levels = levels
+		note.Begun = slices.DeleteFunc(note.Begun, func(task string) bool { return !e.app.topology.hasJournal(journalOf(e.app.topology.app, task)) })
 		return true, nil
 	})
 	e.active = err == nil
@@ -163,16 +248,21 @@ func (e *evolution) hasState(ctx context.Context, c Conflict) (bool, error) {
 
 func (e *evolution) read(ctx context.Context) (note *shapesNote, revision uint64, err error) {
 	data, revision, err := e.app.client.GroupNote(ctx, membership(e.app.topology.app))
-	if err != nil || data == nil {
+	if err != nil {
 		return nil, revision, err
+	}
+	e.begun = nil
+	if data == nil {
+		return nil, revision, nil
 	}
 	note = &shapesNote{}
 	if err := json.Unmarshal(data, note); err != nil {
-		return nil, 0, fmt.Errorf("the note about the state of the app is not readable (restore it from a backup, or delete the app's journals): %w", err)
+		return nil, 0, fmt.Errorf("the note about the state of the app is not readable (restore stream _rossby-groups from a backup, or reset the app): %w", err)
 	}
-	if note.Version != noteVersion {
-		return nil, 0, fmt.Errorf("the note about the state of the app has format %d, this program reads format %d (run the version that wrote it)", note.Version, noteVersion)
+	if note.Version < 1 || note.Version > noteVersion {
+		return nil, 0, fmt.Errorf("the note about the state of the app has format %d, this program reads formats 1 to %d (run the version that wrote it)", note.Version, noteVersion)
 	}
+	e.begun = note.Begun
 	return note, revision, nil
 }
 
@@ -184,8 +274,9 @@ func (e *evolution) update(ctx context.Context, change func(*shapesNote) (bool, 
 			return err
 		}
 		if note == nil {
-			note = &shapesNote{Version: noteVersion}
+			note = &shapesNote{}
 		}
+		note.Version = noteVersion
 		changed, err := change(note)
 		if err != nil || !changed {
 			return err

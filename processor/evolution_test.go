@@ -1,7 +1,6 @@
 package processor_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,9 +141,18 @@ func TestNoteIsGolden(t *testing.T) {
 	require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
 	note, _, err := client.GroupNote(t.Context(), "app.shop")
 	require.NoError(t, err)
-	want, err := os.ReadFile(filepath.Join("testdata", "state-note-v1.golden"))
+	want, err := os.ReadFile(filepath.Join("testdata", "state-note-v2.golden"))
 	require.NoError(t, err)
 	require.Equal(t, strings.TrimSpace(string(want)), string(note))
+	former, err := os.ReadFile(filepath.Join("testdata", "state-note-v1.golden"))
+	require.NoError(t, err)
+	client = newClient(t)
+	_, err = client.SetGroupNote(t.Context(), "app.shop", former, 0)
+	require.NoError(t, err)
+	require.NoError(t, newApp(t, client, topology, true).Run(t.Context()))
+	note, _, err = client.GroupNote(t.Context(), "app.shop")
+	require.NoError(t, err)
+	require.Equal(t, strings.TrimSpace(string(want)), string(note), "what the former version has noted is carried on")
 }
 
 // TestRefusedNewcomerDisturbsNobody starts an instance that cannot go on with the state beside one that works.
@@ -168,18 +176,44 @@ func TestRefusedNewcomerDisturbsNobody(t *testing.T) {
 	checkCounts(t, client, 2000)
 }
 
-// TestStateThatIsGoneMayGo deletes the journals and the group of an app, which is how to begin anew: then there is nothing to carry on.
+// TestStateThatIsGoneMayGo deletes the journals of an app: what is gone is no conflict, but no new beginning either until the app is reset.
 func TestStateThatIsGoneMayGo(t *testing.T) {
 	client := newClient(t)
 	produce(t, client, bought, stream.ProducerRecord[int]{Key: "k", Value: 1})
 	require.NoError(t, newApp(t, client, shop(t, processing("keep", keyValue("a"))), true).Run(t.Context()))
-	other := func() *processor.App { return newApp(t, client, shop(t, processing("another", keyValue("b"))), true) }
-	require.Error(t, other().Run(context.WithoutCancel(t.Context())))
+	other := shop(t, processing("another", keyValue("b")))
+	require.Error(t, newApp(t, client, other, true).Run(t.Context()))
 	for _, p := range []string{"0", "1"} {
 		require.NoError(t, client.DeleteJournal(t.Context(), "shop-orders-"+p+"-journal"))
 	}
 	var lost *processor.StateLostError
-	require.ErrorAs(t, other().Run(t.Context()), &lost, "on purpose, or not?")
+	require.ErrorAs(t, newApp(t, client, other, true).Run(t.Context()), &lost, "on purpose, or not?")
 	require.NoError(t, client.DeleteGroup(t.Context(), bought.Spec(), "shop"))
-	require.NoError(t, other().Run(t.Context()))
+	require.ErrorAs(t, newApp(t, client, other, true).Run(t.Context()), &lost, "still not known")
+	_, err := processor.Reset(t.Context(), client, other, processor.ResetConfig{})
+	require.NoError(t, err)
+	require.NoError(t, newApp(t, client, other, true).Run(t.Context()))
+}
+
+// TestSubTopologyMayGo deletes the journals of one sub-topology of an app, which lets it go, and come back as a new one.
+func TestSubTopologyMayGo(t *testing.T) {
+	client := newClient(t)
+	produce(t, client, bought, stream.ProducerRecord[int]{Key: "k", Value: 1})
+	produce(t, client, paid, stream.ProducerRecord[int]{Key: "k", Value: 1})
+	one := processing("keep", keyValue("a"))
+	both := func(b *processor.Builder) {
+		one(b)
+		processor.Process(processor.From(b, paid), "more", keeping(keyValue("a")))
+	}
+	run := func(describe func(*processor.Builder)) error {
+		return newApp(t, client, shop(t, describe), true).Run(t.Context())
+	}
+	require.NoError(t, run(both))
+	require.Error(t, run(one))
+	for _, p := range []string{"0", "1"} {
+		require.NoError(t, client.DeleteJournal(t.Context(), "shop-payments-"+p+"-journal"))
+	}
+	require.NoError(t, run(one))
+	require.NoError(t, client.DeleteGroup(t.Context(), paid.Spec(), "shop"))
+	require.NoError(t, run(both))
 }

@@ -205,6 +205,10 @@ func (in *instance) over(r *runner, err error) error {
 			s.next = wishRun
 		}
 		r.log.Info("the journal was trimmed while it was read; it is read again", zap.Error(err))
+	case r.mayGoOn(err):
+		if !s.ending {
+			s.next = wishRun
+		}
 	case errors.Is(err, stream.ErrFenced) && !r.entered && !s.ending:
 		s.next = wishRun
 		r.log.Info("the last owner has committed once more while the task was taken over; it is taken over again", zap.Error(err))

@@ -115,6 +115,33 @@ func (p policy) String() string {
 	return p.then.String()
 }
 
+// GonePolicy says what becomes of a task whose position in a topic is none any more: retention has removed records that it has not
+// processed, or the topic was made anew. Stream.OnOffsetGone sets it.
+type GonePolicy int
+
+const (
+	// GoneStop ends the app with an error that says what is gone: a *stream.OffsetGoneError, *stream.RemadeError or
+	// *stream.OffsetAheadError. It is the default.
+	GoneStop GonePolicy = iota
+	// GoneEarliest goes on with the oldest record that there is. The logger is told what was left out.
+	GoneEarliest
+	// GoneLatest goes on with the first record that comes after the task has noticed. The logger is told what was left out.
+	GoneLatest
+)
+
+// String gives "stop", "earliest" or "latest".
+func (p GonePolicy) String() string {
+	switch p {
+	case GoneStop:
+		return "stop"
+	case GoneEarliest:
+		return "earliest"
+	case GoneLatest:
+		return "latest"
+	}
+	return fmt.Sprintf("policy(%d)", int(p))
+}
+
 var errNoPolicy = errors.New("OnFailure needs a policy, got nil")
 
 func (b *Builder) checkedPolicy(at string, given FailurePolicy) policy {

@@ -188,18 +188,38 @@ func failureFields(f engine.Failure) []zap.Field {
 }
 
 func (r *runner) openReaders(ctx context.Context) error {
-	for i, p := range r.task.Positions() {
-		reader, err := r.app.client.OpenReader(ctx, r.sub.plan.Inputs[i].Topic, r.task.Partition(), stream.ReaderConfig{
-			From:    p.Next,
-			Deliver: func(m stream.Message) { r.inbox.deliver(i, m) },
-			Failed:  r.inbox.fail,
-		})
+	for i := range r.sub.plan.Inputs {
+		reader, err := r.openReader(ctx, i)
+		if r.mayLeaveOut(i, err) {
+			if err = r.leaveOut(ctx, i, err); err == nil {
+				reader, err = r.openReader(ctx, i)
+			}
+		}
 		if err != nil {
 			return err
 		}
+		r.task.Made(i, reader.Made().UnixNano())
 		r.readers = append(r.readers, reader)
 	}
 	return nil
+}
+
+// openReader reads an input from where the task stands in it.
+func (r *runner) openReader(ctx context.Context, i int) (*stream.Reader, error) {
+	p := r.task.Positions()[i]
+	return r.app.client.OpenReader(ctx, r.sub.plan.Inputs[i].Topic, r.task.Partition(), stream.ReaderConfig{
+		From: p.Next, Made: knownTime(p.Made), Stored: knownTime(p.Stored),
+		Deliver: func(m stream.Message) { r.inbox.deliver(i, m) },
+		Failed:  r.inbox.fail,
+	})
+}
+
+// knownTime is no time if ns is 0.
+func knownTime(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return fromNanos(ns)
 }
 
 func (r *runner) closeReaders() {

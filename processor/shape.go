@@ -3,6 +3,8 @@ package processor
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -110,6 +112,21 @@ func (t *Topology) shape() shape {
 	}
 	slices.SortFunc(s.Subs, func(a, b subShape) int { return cmp.Compare(a.Name, b.Name) })
 	return s
+}
+
+// markShape lets every commit say what shape of the state it is of.
+func (t *Topology) markShape() {
+	mark := t.shape().fingerprint()
+	for _, sub := range t.subs {
+		sub.plan.Shape = mark
+	}
+}
+
+// fingerprint tells shapes apart.
+func (s shape) fingerprint() uint64 {
+	data, _ := json.Marshal(s) // strings and numbers cannot fail
+	sum := sha256.Sum256(data)
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 func (s shape) equal(other shape) bool {

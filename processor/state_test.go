@@ -90,7 +90,8 @@ func TestDiskAndJournalOfDifferentLives(t *testing.T) {
 	}
 	require.NoError(t, client.DeleteTopic(t.Context(), counts.Name))
 	require.NoError(t, client.DeleteTopic(t.Context(), "wordcount-by-word"))
-	require.NoError(t, client.DeleteGroup(t.Context(), lines.Spec(), "wordcount")) // to begin anew on purpose
+	_, err := processor.Reset(t.Context(), client, topology, processor.ResetConfig{}) // to begin anew on purpose
+	require.NoError(t, err)
 	require.NoError(t, onDisk(t, client, dir, zap.NewNop()))
 	checkCounts(t, client, 1000)
 }

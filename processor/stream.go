@@ -96,6 +96,21 @@ func From[V any](b *Builder, topic stream.Topic[V]) Stream[V] {
 	})
 }
 
+// OnOffsetGone sets what becomes of a task whose position in the topic of the source is none any more, and gives s back. Its state stays
+// as it is, whatever the policy. Without it, it is GoneStop. It has no effect but on what From gave.
+func (s Stream[V]) OnOffsetGone(p GonePolicy) Stream[V] {
+	switch {
+	case s.n == nil:
+	case s.n.kind != kindSource:
+		s.b.mistake(callSite(), "OnOffsetGone is for what From gives, not for %s", s.n.label())
+	case p < GoneStop || p > GoneLatest:
+		s.b.mistake(callSite(), "OnOffsetGone knows no policy %v: use GoneStop, GoneEarliest or GoneLatest", p)
+	default:
+		s.n.gone = p
+	}
+	return s
+}
+
 // source adds a source of which flows what of makes of values and tombstones.
 func source[V, N any](b *Builder, verb string, topic stream.Topic[V], of func(value V, deleted bool) (N, error)) Stream[N] {
 	at := callSite()

@@ -93,8 +93,13 @@ func (r *runner) apply(ctx context.Context, journal *stream.Journal, from uint64
 			if err := r.desk.applying(func() error { return r.task.Follow(e.Seq, e.Data) }); err != nil {
 				return err
 			}
-			if e.Pending == 0 && !r.task.Confirmed() {
-				return engine.ErrOtherJournal
+			if e.Pending == 0 {
+				if !r.task.Confirmed() {
+					return engine.ErrOtherJournal
+				}
+				if err := r.checkWhole(); err != nil {
+					return err
+				}
 			}
 			first, _ := slices.BinarySearchFunc(r.stored, r.task.Oldest(), storedEntry.compare)
 			r.stored = r.stored[first:]
@@ -133,10 +138,8 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
-	if r.task.LastCommit() == 0 {
-		if err := r.checkLost(ctx); err != nil {
-			return nil, err
-		}
+	if err := r.checkLost(ctx, journal); err != nil {
+		return nil, err
 	}
 	undelivered, err := r.task.Restored()
 	if err != nil {
@@ -153,6 +156,9 @@ func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*commit
 	entry, err := journal.Append(ctx, fence.Data)
 	if err != nil {
 		return nil, fmt.Errorf("take over: %w", err)
+	}
+	if err := r.app.evolved.begin(ctx, r.task.ID()); err != nil {
+		return nil, err
 	}
 	r.task.Appended(fence.Number, entry.Seq)
 	r.measure()

@@ -52,6 +52,7 @@ func (b *Builder) Build() (*Topology, error) {
 			t.makePlan(sub)
 			b.probe(t, sub)
 		}
+		t.markShape()
 	}
 	if len(b.mistakes) > 0 {
 		return nil, fmt.Errorf("%w:\n%w", ErrTopology, errors.Join(b.mistakes...))

@@ -1,12 +1,15 @@
 package stream_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rossby-streams/rossby/embedded/embeddedtest"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -146,4 +149,46 @@ func TestCommitToAVanishedTopic(t *testing.T) {
 	committed, err := c.Committed(ctx, numbers.Spec(), "g")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, committed[0].Next, "the new topic has no position of the old one")
+}
+
+// TestJournalThatWentBack gives a journal's owner a server that has less of it than the owner has appended: the append, and the look
+// at whose it is, end at once with an error that says so.
+func TestJournalThatWentBack(t *testing.T) {
+	for name, back := range map[string]func(ctx context.Context, js jetstream.JetStream) error{
+		"to nothing": func(context.Context, jetstream.JetStream) error { return nil },
+		"to an older entry": func(ctx context.Context, js jetstream.JetStream) error {
+			_, err := js.Publish(ctx, "_rossby.journal.j", []byte("from the backup"))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := testContext(t)
+			nc := embeddedtest.Connect(t)
+			js, err := jetstream.New(nc)
+			require.NoError(t, err)
+			c := clientOf(t, nc)
+			j, _ := openJournal(t, ctx, c)
+			for range 3 {
+				_, err := j.Append(ctx, []byte("x"))
+				require.NoError(t, err)
+			}
+			was, err := js.Stream(ctx, "j")
+			require.NoError(t, err)
+			require.NoError(t, js.DeleteStream(ctx, "j"))
+			_, err = js.CreateStream(ctx, was.CachedInfo().Config)
+			require.NoError(t, err)
+			require.NoError(t, back(ctx, js))
+			now, err := js.Stream(ctx, "j")
+			require.NoError(t, err)
+			want := stream.RewoundError{Journal: "j", Head: 3, Last: now.CachedInfo().State.LastSeq}
+			var rewound *stream.RewoundError
+			require.ErrorAs(t, j.Verify(ctx), &rewound)
+			require.Equal(t, want, *rewound)
+			for _, size := range []int{1, 3 << 20} {
+				_, err = j.Append(ctx, make([]byte, size))
+				require.ErrorAs(t, err, &rewound)
+				require.Equal(t, want, *rewound)
+			}
+		})
+	}
 }

@@ -219,7 +219,8 @@ func retryable(err error) bool {
 	}
 	var gone *OffsetGoneError
 	var ahead *OffsetAheadError
-	if errors.As(err, &gone) || errors.As(err, &ahead) {
+	var remade *RemadeError
+	if errors.As(err, &gone) || errors.As(err, &ahead) || errors.As(err, &remade) {
 		return false
 	}
 	var api *jetstream.APIError

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -225,6 +226,22 @@ func (e *OffsetAheadError) Error() string {
 		e.Topic, e.Partition, e.Wanted, e.Next)
 }
 
+// RemadeError says that a topic was deleted and made anew since a reader's offset was
+// kept: at that offset there are other records now.
+type RemadeError struct {
+	// Topic and Partition say where.
+	Topic     string
+	Partition int
+	// Was is when the partition was made that the offset is of, Is when the present one was.
+	Was, Is time.Time
+}
+
+// Error names both times and the way out.
+func (e *RemadeError) Error() string {
+	return fmt.Sprintf("stream: topic %q partition %d was made anew at %s; the reader's offset is one of the topic that was made at %s (restore that one from a backup, or reset the reader's position)",
+		e.Topic, e.Partition, e.Is.UTC().Format(time.RFC3339Nano), e.Was.UTC().Format(time.RFC3339Nano))
+}
+
 // TooLargeError says that a message exceeds what the server accepts. Nothing
 // was sent.
 type TooLargeError struct {
@@ -256,6 +273,22 @@ func (e *FencedError) Error() string {
 
 // Is makes errors.Is(err, ErrFenced) true.
 func (e *FencedError) Is(target error) bool { return target == ErrFenced }
+
+// RewoundError says that a journal ends before what its owner has appended: its
+// stream was restored from an older backup, or the server has lost data. Whatever
+// the owner would append would be bound to entries that are not there.
+type RewoundError struct {
+	// Journal is its name.
+	Journal string
+	// Head is the last message that this owner knows of, Last the one found.
+	Head, Last uint64
+}
+
+// Error names both ends and the way out.
+func (e *RewoundError) Error() string {
+	return fmt.Sprintf("stream: journal %q ends at %d, although its owner has appended up to %d: its stream was restored from an older backup, or the server has lost data (stop its owners and restore a newer backup, or begin anew)",
+		e.Journal, e.Last, e.Head)
+}
 
 // JournalError says that a journal cannot be read or written.
 type JournalError struct {

@@ -63,7 +63,9 @@ type feed struct {
 	// stream has not reached.
 	errs feedErrors
 
-	last     uint64 // sequence last handed over
+	last     uint64    // sequence last handed over
+	stored   int64     // when it was stored, in nanoseconds; 0: not known
+	made     time.Time // when the stream was made; zero: not known yet
 	status   chan nats.Status
 	sub      *nats.Subscription
 	ch       chan *nats.Msg
@@ -81,6 +83,7 @@ type feedErrors struct {
 	notFound func() error
 	gone     func(wanted, first uint64) error
 	ahead    func(wanted, next uint64) error
+	remade   func(was, is time.Time) error // nil: nobody's offsets outlive the stream
 }
 
 // open attaches for the first time. A feed that opened must be closed.
@@ -159,7 +162,7 @@ func (f *feed) tryAttach(ctx context.Context, patience time.Duration) error {
 	ask, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	next := f.last + 1
-	if next > 1 {
+	if next > 1 || f.errs.remade != nil {
 		if err := f.checkExtent(ask, next); err != nil {
 			return err
 		}
@@ -196,6 +199,9 @@ func (f *feed) checkExtent(ctx context.Context, next uint64) error {
 	if err != nil {
 		return err
 	}
+	if err := f.recognize(ctx, info.Created, next); err != nil {
+		return err
+	}
 	e := extent(info.State)
 	if f.gapless && e.First > next {
 		return f.errs.gone(next, e.First)
@@ -203,6 +209,26 @@ func (f *feed) checkExtent(ctx context.Context, next uint64) error {
 	if next > e.Next {
 		return f.errs.ahead(next, e.Next)
 	}
+	return nil
+}
+
+// recognize makes sure that the stream is the one that the offsets are of. One that was restored from a backup may have been made at
+// another time; then it has the message before next as it was.
+func (f *feed) recognize(ctx context.Context, made time.Time, next uint64) error {
+	if f.errs.remade == nil || f.made.Equal(made) {
+		return nil
+	}
+	if !f.made.IsZero() && next > 1 {
+		m, err := f.c.nextMsg(ctx, f.stream, next-1)
+		if err != nil {
+			return err
+		}
+		if m == nil || m.Seq != next-1 || f.stored == 0 || m.Time.UnixNano() != f.stored {
+			return f.errs.remade(f.made, made)
+		}
+		f.c.log.Info("a stream was restored from a backup: reading goes on where it was", zap.String("stream", f.stream), zap.Uint64("after", f.last))
+	}
+	f.made = made
 	return nil
 }
 
@@ -350,7 +376,7 @@ func (f *feed) take(ctx context.Context, m *nats.Msg) (bool, error) {
 			return false, err
 		}
 	}
-	f.last = p.stream
+	f.last, f.stored = p.stream, p.stored
 	return f.handle(m, p), nil
 }
 

@@ -32,6 +32,8 @@ const (
 	headerRoom = 512
 	// maxChunks is the server's limit for an atomic batch.
 	maxChunks = 1000
+	// stageBytes is how much of a batch is under way without an answer.
+	stageBytes = 1 << 20
 )
 
 // Entry is one entry of a journal.
@@ -80,7 +82,8 @@ func checkJournalName(name string) error {
 
 // OpenJournal gives the journal of that name and creates it when it is missing,
 // with the client's Replicas and Storage. The name follows the rules of topic
-// names. Call Replay next.
+// names. A journal to whose stream somebody has given limits by which the server
+// drops entries is refused. Call Replay next.
 func (c *Client) OpenJournal(ctx context.Context, name string) (*Journal, error) {
 	if err := checkJournalName(name); err != nil {
 		return nil, err
@@ -107,6 +110,9 @@ func (c *Client) OpenJournal(ctx context.Context, name string) (*Journal, error)
 			if meta[metaVersion] != layoutVersion {
 				return nil, &JournalError{Journal: name, Err: fmt.Errorf("it has layout version %s, this program reads version %s (upgrade it)", meta[metaVersion], layoutVersion)}
 			}
+			if err := keepsAll(&info.Config); err != nil {
+				return nil, &JournalError{Journal: name, Err: err}
+			}
 			break
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -126,6 +132,28 @@ func (c *Client) OpenJournal(ctx context.Context, name string) (*Journal, error)
 	return &Journal{c: c, name: name, subject: journalSubject(name), writer: nuid.Next()}, nil
 }
 
+// keepsAll makes sure that nobody has given the stream a limit by which the server drops entries. One by which it refuses new ones
+// is not for us to judge.
+func keepsAll(cfg *jetstream.StreamConfig) error {
+	refuses := cfg.Discard == jetstream.DiscardNew
+	for _, l := range []struct {
+		name  string
+		limit any
+		drops bool
+	}{
+		{"max_age", cfg.MaxAge, cfg.MaxAge > 0},
+		{"max_msgs", cfg.MaxMsgs, cfg.MaxMsgs > 0 && !refuses},
+		{"max_bytes", cfg.MaxBytes, cfg.MaxBytes > 0 && !refuses},
+		{"max_msgs_per_subject", cfg.MaxMsgsPerSubject, cfg.MaxMsgsPerSubject > 0 && !(refuses && cfg.DiscardNewPerSubject)},
+		{"retention", cfg.Retention, cfg.Retention != jetstream.LimitsPolicy},
+	} {
+		if l.drops {
+			return fmt.Errorf("its stream has a %s of %v: the server may drop entries that are needed (edit the stream: no such limit, discard policy new)", l.name, l.limit)
+		}
+	}
+	return nil
+}
+
 // JournalMessages gives how many messages a journal holds: 0 for an empty one and for one that does not exist, more if there is something
 // to replay.
 func (c *Client) JournalMessages(ctx context.Context, name string) (uint64, error) {
@@ -140,6 +168,42 @@ func (c *Client) JournalMessages(ctx context.Context, name string) (uint64, erro
 		return 0, &JournalError{Journal: name, Err: err}
 	}
 	return info.State.Msgs, nil
+}
+
+// JournalTail gives how the last entry of a journal begins, up to what one message holds, and nil for one that is empty or does not exist.
+func (c *Client) JournalTail(ctx context.Context, name string) ([]byte, error) {
+	if err := checkJournalName(name); err != nil {
+		return nil, err
+	}
+	m, err := c.journalTail(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && m == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &JournalError{Journal: name, Err: fmt.Errorf("read its last entry: %w", err)}
+	}
+	return m.Data, nil
+}
+
+// journalTail gets the first message of the last entry; nil: there is none.
+func (c *Client) journalTail(ctx context.Context, name string) (*storedMsg, error) {
+	req, err := json.Marshal(map[string]string{"last_by_subj": journalSubject(name)})
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.getMsg(ctx, name, req)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	mark := headerValue(m.Hdrs, chunkHeader)
+	if mark == "" {
+		return m, nil
+	}
+	n, _, err := parseChunk(mark)
+	if err != nil {
+		return nil, err
+	}
+	return c.nextMsg(ctx, name, m.Seq-min(m.Seq, uint64(n))+1)
 }
 
 // DeleteJournal removes a journal and all its entries. A missing one is no
@@ -217,9 +281,10 @@ func (j *Journal) Head() uint64 { return j.head }
 // returns when the server has stored it. Data larger than the server's maximum
 // goes as one atomic batch: all or nothing as well. A lost acknowledgement is
 // resolved by looking; while the server cannot be reached Append tries on until
-// ctx ends. The error matches ErrFenced when another owner has appended. When
-// ctx ends it is unknown whether the entry was stored: drop the Journal, open
-// and replay it again.
+// ctx ends. The error matches ErrFenced when another owner has appended, and is a
+// *RewoundError when the journal ends before what this one has appended. When ctx
+// ends it is unknown whether the entry was stored: drop the Journal, open and
+// replay it again.
 func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
 	if !j.replayed {
 		return Entry{}, &JournalError{Journal: j.name, Err: ErrNotReplayed}
@@ -231,8 +296,8 @@ func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
 	var b backoff
 	var told bool
 	var last error // what the server said
-	for {
-		seq, err := j.send(ctx, msgs)
+	for patience := ackTimeout; ; patience = min(2*patience, askTimeout) {
+		seq, err := j.send(ctx, msgs, patience)
 		if err == nil {
 			return j.accept(seq, len(msgs), data), nil
 		}
@@ -252,6 +317,11 @@ func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
 		}
 		if moved {
 			return Entry{}, j.fenced(ctx)
+		}
+		if api := (*jetstream.APIError)(nil); errors.As(err, &api) && misplaced(api) {
+			if err := j.wentBack(ctx); err != nil {
+				return Entry{}, err
+			}
 		}
 		if refused(err) {
 			return Entry{}, &JournalError{Journal: j.name, Err: fmt.Errorf("append %d bytes: %w", len(data), err)}
@@ -306,27 +376,12 @@ func (j *Journal) messages(data []byte) ([]*nats.Msg, error) {
 	return msgs, nil
 }
 
-// send makes one attempt and gives the sequence of the last message.
-func (j *Journal) send(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	if len(msgs) > 1 {
-		// Every attempt is a batch of its own; the server drops the remains of
-		// one that was never committed.
-		id := nuid.Next()
-		for i, m := range msgs {
-			m.Header[batchIDHeader] = []string{id}
-			m.Header[batchSeqHeader] = []string{strconv.Itoa(i + 1)}
-			if i == len(msgs)-1 {
-				m.Header[batchCommitHeader] = []string{"1"}
-				break
-			}
-			if err := j.stage(ctx, m, i == 0); err != nil {
-				return 0, err
-			}
-		}
+// send makes one attempt and gives the sequence of the last message. patience bounds the wait for each answer.
+func (j *Journal) send(ctx context.Context, msgs []*nats.Msg, patience time.Duration) (uint64, error) {
+	if err := j.stage(ctx, msgs, patience); err != nil {
+		return 0, err
 	}
-	resp, err := j.c.nc.RequestMsgWithContext(ctx, msgs[len(msgs)-1])
+	resp, err := j.request(ctx, msgs[len(msgs)-1], patience)
 	if err != nil {
 		return 0, err
 	}
@@ -346,13 +401,46 @@ func (j *Journal) send(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
 	return ack.Seq, nil
 }
 
-// stage sends a message of a batch that does not commit it. The first one is
-// answered, which tells early whether the server takes the batch.
-func (j *Journal) stage(ctx context.Context, m *nats.Msg, first bool) error {
-	if !first {
-		return j.c.nc.PublishMsg(m)
+func (j *Journal) request(ctx context.Context, m *nats.Msg, patience time.Duration) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return j.c.nc.RequestMsgWithContext(ctx, m)
+}
+
+// stage sends the messages of a batch but for the last one, which commits it. The
+// first one is answered, which tells early whether the server takes the batch, and
+// then one every stageBytes: a line may be slow, a server has only so much room for
+// what it has not worked off, and neither may look like a server that is silent.
+func (j *Journal) stage(ctx context.Context, msgs []*nats.Msg, patience time.Duration) error {
+	if len(msgs) == 1 {
+		return nil
 	}
-	resp, err := j.c.nc.RequestMsgWithContext(ctx, m)
+	// Every attempt is a batch of its own; the server drops the remains of
+	// one that was never committed.
+	id := nuid.Next()
+	for i, m := range msgs {
+		m.Header[batchIDHeader] = []string{id}
+		m.Header[batchSeqHeader] = []string{strconv.Itoa(i + 1)}
+	}
+	msgs[len(msgs)-1].Header[batchCommitHeader] = []string{"1"}
+	unanswered := stageBytes
+	for _, m := range msgs[:len(msgs)-1] {
+		var err error
+		if unanswered += len(m.Data); unanswered >= stageBytes {
+			unanswered, err = 0, j.stageOne(ctx, m, patience)
+		} else {
+			err = j.c.nc.PublishMsg(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stageOne sends a message of a batch that does not commit it, and waits for the answer.
+func (j *Journal) stageOne(ctx context.Context, m *nats.Msg, patience time.Duration) error {
+	resp, err := j.request(ctx, m, patience)
 	if err != nil || len(resp.Data) == 0 {
 		return err
 	}
@@ -406,19 +494,44 @@ func (j *Journal) fenced(ctx context.Context) error {
 }
 
 // Verify asks the journal's leader for its head: nil if it is still this
-// owner's, an error that matches ErrFenced otherwise.
+// owner's, an error that matches ErrFenced if another owner has appended, and a
+// *RewoundError if it is before what this owner has appended.
 func (j *Journal) Verify(ctx context.Context) error {
 	if !j.replayed {
 		return &JournalError{Journal: j.name, Err: ErrNotReplayed}
 	}
-	m, err := j.c.nextMsg(ctx, j.name, j.head+1)
-	if err != nil {
+	info, err := j.c.streamInfo(ctx, j.name)
+	switch {
+	case err != nil:
 		return &JournalError{Journal: j.name, Err: fmt.Errorf("read its head: %w", err)}
-	}
-	if m != nil {
-		return j.fenced(ctx)
+	case info.State.LastSeq > j.head:
+		return &FencedError{Journal: j.name, Expected: j.head, Actual: info.State.LastSeq}
+	case info.State.LastSeq < j.head:
+		return j.wentBack(ctx)
 	}
 	return nil
+}
+
+// wentBack gives the error of a journal that ends before this owner's head; nil: it does not. A leader that has just become one
+// may not know all that is stored, so it must say so for a while.
+func (j *Journal) wentBack(ctx context.Context) error {
+	var b backoff
+	since := time.Now()
+	for asked := 1; ; asked++ {
+		info, err := j.c.knownInfo(ctx, j.name)
+		if err != nil {
+			return &JournalError{Journal: j.name, Err: fmt.Errorf("read its head: %w", err)}
+		}
+		if info.State.LastSeq >= j.head {
+			return nil
+		}
+		if asked >= notFoundLimit && time.Since(since) >= j.c.settle() {
+			return &RewoundError{Journal: j.name, Head: j.head, Last: info.State.LastSeq}
+		}
+		if err := b.wait(ctx); err != nil {
+			return &JournalError{Journal: j.name, Err: fmt.Errorf("read its head: %w", err)}
+		}
+	}
 }
 
 // Trim removes the entries before that position. The last entry always stays,

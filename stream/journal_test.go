@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -497,4 +499,50 @@ func seqsOf(entries []stream.Entry) []uint64 {
 		seqs[i] = e.Seq
 	}
 	return seqs
+}
+
+// TestLargeEntryOverASlowLine appends an entry that takes longer to send than a server is given to answer.
+func TestLargeEntryOverASlowLine(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(testContext(t), 30*time.Second)
+	defer cancel()
+	s := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
+	at, err := url.Parse(s.URL())
+	require.NoError(t, err)
+	p := startProxy(t, at.Host)
+	j, _ := openJournal(t, ctx, clientOf(t, p.connect(t)))
+	p.crawl(time.Second / 4096) // 4 MiB/s
+	data := bytes.Repeat([]byte("0123456789abcdef"), 10<<20/16)
+	_, err = j.Append(ctx, data)
+	require.NoError(t, err)
+	_, entries := openJournal(t, ctx, clientOf(t, embeddedtest.ConnectTo(t, s)))
+	require.Len(t, entries, 1)
+	require.True(t, bytes.Equal(data, entries[0].Data))
+}
+
+// TestEntryThatIsTooLarge appends more than the server takes in one batch: by the limit of its version, or by its own.
+func TestEntryThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		limits string
+		size   int
+		says   string
+	}{
+		"of the version":  {"", 4 << 20, "more than 1000 messages of 3584 bytes (raise max_payload on the server)"},
+		"of its settings": {"limits { batch { max_msgs: 100 } }", 2 << 20, "append 2097152 bytes: nats: API error: code=400 err_code=10199"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conf := filepath.Join(t.TempDir(), "server.conf")
+			require.NoError(t, os.WriteFile(conf, []byte("max_payload: 4096, jetstream { "+c.limits+" }"), 0o600))
+			ctx := testContext(t)
+			s := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort, ConfigFile: conf})
+			j, _ := openJournal(t, ctx, clientOf(t, embeddedtest.ConnectTo(t, s)))
+			_, err := j.Append(ctx, make([]byte, c.size))
+			var refused *stream.JournalError
+			require.ErrorAs(t, err, &refused)
+			require.ErrorContains(t, err, c.says)
+			_, err = j.Append(ctx, make([]byte, 90*3584))
+			require.NoError(t, err)
+		})
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,7 @@ type proxy struct {
 	held    chan struct{} // what clients say arrives when it is closed; nil: at once
 	blocked bool          // nobody is let through
 	edited  func([]byte) []byte
+	slow    time.Duration // what one KiB of what clients say takes
 	closed  bool
 }
 
@@ -89,7 +91,7 @@ type requests struct {
 
 func (r *requests) Write(b []byte) (int, error) {
 	r.p.mu.Lock()
-	held := r.p.held
+	held, slow := r.p.held, r.p.slow
 	r.p.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,6 +102,7 @@ func (r *requests) Write(b []byte) (int, error) {
 		r.kept = bytes.Clone(b)
 		r.arriving.Go(func() { <-held; r.arrive() })
 	default:
+		<-time.After(time.Duration(len(b)>>10) * slow)
 		return r.to.Write(b)
 	}
 	return len(b), nil
@@ -136,6 +139,13 @@ func (p *proxy) hold(on bool) {
 		close(p.held)
 		p.held = nil
 	}
+}
+
+// crawl makes the line slow on which clients speak.
+func (p *proxy) crawl(perKiB time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.slow = perKiB
 }
 
 // delay keeps what clients say from now on until arrive is called. What they say through connections that are made after passing is called

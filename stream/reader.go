@@ -36,12 +36,18 @@ type Message struct {
 type ReaderConfig struct {
 	// From is the offset to begin with. 0 and 1: the earliest that exists.
 	From uint64
+	// Made is when the partition was made that From is an offset of, as Reader.Made
+	// says it, and Stored when the record before From was stored. A partition that was
+	// made at another time is refused with a *RemadeError, unless that record is in
+	// it: then it was restored from a backup. Zero: not known.
+	Made, Stored time.Time
 	// Deliver takes the messages, in order, from the reader's own goroutine.
 	// While it blocks nothing more is read: that is the back-pressure. It must
 	// return for Close to return. Required.
 	Deliver func(Message)
 	// Failed is called at most once, from the same goroutine, when nothing more
-	// can be read: *OffsetGoneError, *TopicNotFoundError, a closed connection.
+	// can be read: *OffsetGoneError, *RemadeError, *TopicNotFoundError, a closed
+	// connection.
 	// Not called because of Close. nil: nobody is told.
 	Failed func(error)
 }
@@ -53,6 +59,7 @@ type Reader struct {
 	c      *Client
 	spec   TopicSpec
 	part   int
+	made   time.Time
 	handed atomic.Uint64 // offset of the last message whose Deliver has returned
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -61,8 +68,8 @@ type Reader struct {
 
 // OpenReader reads partition of the topic from cfg.From on. ctx bounds the
 // opening; the reader runs until Close. An offset that retention has removed is
-// an *OffsetGoneError, one beyond the end an *OffsetAheadError, here or in
-// cfg.Failed.
+// an *OffsetGoneError, one beyond the end an *OffsetAheadError, one in a topic that
+// has been made anew a *RemadeError, here or in cfg.Failed.
 func (c *Client) OpenReader(ctx context.Context, spec TopicSpec, partition int, cfg ReaderConfig) (*Reader, error) {
 	spec = spec.withDefaults()
 	if err := spec.checkPartition(partition); err != nil {
@@ -75,7 +82,10 @@ func (c *Client) OpenReader(ctx context.Context, spec TopicSpec, partition int, 
 	keys := spec.keyReader(partition)
 	f := c.partitionFeed(spec, partition)
 	if cfg.From > 1 {
-		f.last = cfg.From - 1
+		f.last, f.made = cfg.From-1, cfg.Made
+		if !cfg.Stored.IsZero() {
+			f.stored = cfg.Stored.UnixNano()
+		}
 		r.handed.Store(f.last)
 	}
 	f.handle = func(m *nats.Msg, p position) bool {
@@ -95,6 +105,7 @@ func (c *Client) OpenReader(ctx context.Context, spec TopicSpec, partition int, 
 	if err := f.open(ctx); err != nil {
 		return nil, fmt.Errorf("stream: open reader of topic %q partition %d: %w", spec.Name, partition, err)
 	}
+	r.made = f.made
 	run, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	go func() {
@@ -107,6 +118,10 @@ func (c *Client) OpenReader(ctx context.Context, spec TopicSpec, partition int, 
 	}()
 	return r, nil
 }
+
+// Made is when the server had made the partition when it was opened: who keeps an
+// offset should keep it, too.
+func (r *Reader) Made() time.Time { return r.made }
 
 // CaughtUp says whether every message that was stored before the call has been
 // through Deliver. It asks the leader of the partition, so that the answer is
@@ -152,6 +167,9 @@ func (s TopicSpec) feedErrors(p int) feedErrors {
 		notFound: func() error { return &TopicNotFoundError{Topic: s.Name, Partition: p} },
 		gone: func(wanted, first uint64) error {
 			return &OffsetGoneError{Topic: s.Name, Partition: p, Wanted: wanted, First: first}
+		},
+		remade: func(was, is time.Time) error {
+			return &RemadeError{Topic: s.Name, Partition: p, Was: was, Is: is}
 		},
 		ahead: func(wanted, next uint64) error {
 			return &OffsetAheadError{Topic: s.Name, Partition: p, Wanted: wanted, Next: next}

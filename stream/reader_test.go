@@ -324,3 +324,57 @@ func TestReaderOfMessagesLargerThanMaxPayload(t *testing.T) {
 		require.Len(t, m.Data, 1+i%3*size/2)
 	}
 }
+
+// TestReaderKnowsItsPartition opens readers with what another one has kept: the partition may be the same, made anew, or restored from a
+// backup, which is the same records in a stream that was made at another time.
+func TestReaderKnowsItsPartition(t *testing.T) {
+	ctx := testContext(t)
+	c := newClient(t)
+	spec := stream.TopicSpec{Name: "t"}
+	createTopic(t, c, spec)
+	for range 5 {
+		require.NoError(t, c.Publish(ctx, []stream.Outgoing{{Topic: spec, Key: "k", Data: []byte("x")}}))
+	}
+	delivered := make(chan stream.Message, 100)
+	open := func(cfg stream.ReaderConfig) (*stream.Reader, error) {
+		cfg.Deliver = func(m stream.Message) { delivered <- m }
+		r, err := c.OpenReader(ctx, spec, 0, cfg)
+		if err == nil {
+			t.Cleanup(r.Close)
+		}
+		return r, err
+	}
+	r, err := open(stream.ReaderConfig{})
+	require.NoError(t, err)
+	var third time.Time
+	for range 5 {
+		if m := <-delivered; m.Offset == 3 {
+			third = m.Stored
+		}
+	}
+	before := r.Made().Add(-time.Hour)
+	for name, cfg := range map[string]stream.ReaderConfig{
+		"the same":                       {From: 4, Made: r.Made(), Stored: third},
+		"restored":                       {From: 4, Made: before, Stored: third},
+		"not known":                      {From: 4},
+		"at the beginning, nothing read": {From: 1, Made: before},
+	} {
+		back, err := open(cfg)
+		require.NoError(t, err, name)
+		require.Equal(t, r.Made(), back.Made())
+		require.Equal(t, max(cfg.From, 1), (<-delivered).Offset)
+		back.Close()
+		for len(delivered) > 0 {
+			<-delivered
+		}
+	}
+	var remade *stream.RemadeError
+	for _, stored := range []time.Time{{}, third.Add(1)} {
+		_, err = open(stream.ReaderConfig{From: 4, Made: before, Stored: stored})
+		require.ErrorAs(t, err, &remade)
+		require.Equal(t, stream.RemadeError{Topic: "t", Was: before, Is: r.Made()}, *remade)
+	}
+	require.NoError(t, c.Purge(ctx, spec, 0, 4))
+	_, err = open(stream.ReaderConfig{From: 4, Made: before, Stored: third})
+	require.ErrorAs(t, err, &remade, "the record before is gone: nothing shows that it is the same")
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -100,6 +101,9 @@ func (j *Journal) feed(ctx context.Context, r *replay, fn func(e Entry, pending 
 	f.errs = TopicSpec{Name: j.name}.feedErrors(0)
 	f.errs.notFound = func() error {
 		return &JournalError{Journal: j.name, Err: errors.New("it has been deleted")}
+	}
+	f.errs.remade = func(_, is time.Time) error {
+		return &JournalError{Journal: j.name, Err: fmt.Errorf("it has been deleted, and made anew at %v", is)}
 	}
 	if err := f.open(ctx); err != nil {
 		return err

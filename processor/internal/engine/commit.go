@@ -15,7 +15,9 @@ import (
 //	1: version, owner, number, delivered, stream time, positions {topic, next, index, seen {task, commit, index}}, stores
 //	   with their changes
 //	   {name, changes {kind, key, time, seq, value unless deleted}}, outbox {topic, partition, key, headers, data}
-const commitVersion = 1
+//	2: after delivered comes the number of the oldest commit that is needed, then the shape of the state; after the index of a
+//	   position comes when the partition was made and when the message before it was stored. These have 8 bytes each, 0 being unknown
+const commitVersion = 2
 
 // enoughSteps is how many records a commit must have to tell how much state the next ones will have.
 const enoughSteps = 64
@@ -42,19 +44,8 @@ func (t *Task) Commit(owner string, force bool) (*Commit, error) {
 	number := t.journal.last + 1
 	t.rideAlong()
 	dst := make([]byte, 0, t.journal.sizeHint())
-	dst = append(dst, commitVersion)
-	dst = appendString(dst, owner)
-	dst = binary.AppendUvarint(dst, number)
-	dst = binary.AppendUvarint(dst, t.journal.delivered)
-	dst = binary.AppendVarint(dst, t.now)
 	positions := t.Positions()
-	dst = binary.AppendUvarint(dst, uint64(len(positions)))
-	for i, p := range positions {
-		dst = appendString(dst, p.Topic)
-		dst = binary.AppendUvarint(dst, p.Next)
-		dst = binary.AppendUvarint(dst, uint64(p.Index))
-		dst = appendSeen(dst, &t.inputs[i].seen)
-	}
+	dst = t.appendHead(dst, owner, number, positions)
 	if t.disk != nil {
 		t.disk.head = append(t.disk.head[:0], dst...)
 	}
@@ -90,6 +81,27 @@ func (t *Task) Commit(owner string, force bool) (*Commit, error) {
 		c.disk = t.disk.commit(t.journal.known(dst))
 	}
 	return c, nil
+}
+
+// appendHead appends what comes before the stores.
+func (t *Task) appendHead(dst []byte, owner string, number uint64, positions []Position) []byte {
+	dst = append(dst, commitVersion)
+	dst = appendString(dst, owner)
+	dst = binary.AppendUvarint(dst, number)
+	dst = binary.AppendUvarint(dst, t.journal.delivered)
+	dst = binary.AppendUvarint(dst, t.journal.oldest(number))
+	dst = binary.BigEndian.AppendUint64(dst, t.plan.Shape)
+	dst = binary.AppendVarint(dst, t.now)
+	dst = binary.AppendUvarint(dst, uint64(len(positions)))
+	for i, p := range positions {
+		dst = appendString(dst, p.Topic)
+		dst = binary.AppendUvarint(dst, p.Next)
+		dst = binary.AppendUvarint(dst, uint64(p.Index))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Made))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Stored))
+		dst = appendSeen(dst, &t.inputs[i].seen)
+	}
+	return dst
 }
 
 func (t *Task) appendStores(dst []byte, number uint64) []byte {
@@ -130,19 +142,41 @@ func (t *Task) appendOutbox(dst []byte, messages []outMessage) []byte {
 
 // head is what a commit begins with.
 type head struct {
+	version           byte
 	number, delivered uint64
+	oldest, shape     uint64 // 0: not known, as in version 1
 	now               int64
-	err               error
 }
 
-func (t *Task) readHead(d *decoder) (h head) {
-	if v := d.byte(); d.err == nil && v != commitVersion {
-		h.err = fmt.Errorf("it has format %d, this program reads format %d: run the version that wrote it", v, commitVersion)
-		return h
+func readHead(d *decoder) (h head, err error) {
+	h.version = d.byte()
+	if d.err == nil && (h.version < 1 || h.version > commitVersion) {
+		return h, fmt.Errorf("it has format %d, this program reads formats 1 to %d: run the version that wrote it", h.version, commitVersion)
 	}
 	_ = d.string() // owner
-	h.number, h.delivered, h.now, h.err = d.uvarint(), d.uvarint(), d.varint(), d.err
-	return h
+	h.number, h.delivered = d.uvarint(), d.uvarint()
+	if h.version > 1 {
+		h.oldest, h.shape = d.uvarint(), d.fixed()
+	}
+	h.now = d.varint()
+	return h, d.err
+}
+
+// ShapeOf reads from a commit what shape of the state it is of, and its format; 0: it does not say.
+func ShapeOf(commit []byte) (shape uint64, err error) {
+	h, err := readHead(&decoder{data: commit})
+	return h.shape, err
+}
+
+// readPosition reads where a task stands in a topic.
+func (h head) readPosition(d *decoder) (topic string, in input) {
+	topic = d.string()
+	in.next, in.index = d.uvarint(), d.small()
+	if h.version > 1 {
+		in.made, in.stored = int64(d.fixed()), int64(d.fixed())
+	}
+	in.seen = d.readSeen()
+	return topic, in
 }
 
 // Restore applies one commit of the journal, in order. seq is where the journal holds it. After the last one, call
@@ -156,9 +190,9 @@ func (t *Task) Restore(seq uint64, data []byte) error {
 
 func (t *Task) restore(seq uint64, data []byte) error {
 	d := &decoder{data: data}
-	h := t.readHead(d)
-	if h.err != nil {
-		return h.err
+	h, err := readHead(d)
+	if err != nil {
+		return err
 	}
 	at := place64{number: h.number, seq: seq}
 	if t.disk != nil {
@@ -166,13 +200,13 @@ func (t *Task) restore(seq uint64, data []byte) error {
 		if done, err := t.disk.meet(at); err != nil {
 			return err
 		} else if done {
-			return t.passCommit(d, h.number)
+			return t.passCommit(d, h)
 		}
 	}
-	if h.number <= t.journal.last {
+	if t.journal.last != 0 && h.number != t.journal.last+1 {
 		return fmt.Errorf("%w: commit %d follows commit %d", errCorrupt, h.number, t.journal.last)
 	}
-	if err := t.restorePositions(d); err != nil {
+	if err := t.restorePositions(d, h); err != nil {
 		return err
 	}
 	top := data[:len(data)-len(d.data)]
@@ -180,8 +214,12 @@ func (t *Task) restore(seq uint64, data []byte) error {
 		return err
 	}
 	t.now = max(t.now, h.now)
+	if t.journal.last == 0 {
+		t.journal.first = h.number
+	}
 	t.journal.add(h.number, len(data))
 	t.journal.appended(h.number, seq)
+	t.unneeded(h.oldest)
 	t.journal.delivered = max(t.journal.delivered, h.delivered)
 	t.journal.keepOutbox(h.number, d.data)
 	if t.disk != nil {
@@ -191,12 +229,9 @@ func (t *Task) restore(seq uint64, data []byte) error {
 }
 
 // passCommit takes only the outbox of a commit whose changes the database has.
-func (t *Task) passCommit(d *decoder, number uint64) error {
+func (t *Task) passCommit(d *decoder, h head) error {
 	for range d.count() {
-		d.bytes()
-		d.uvarint()
-		d.uvarint()
-		_ = d.readSeen()
+		h.readPosition(d)
 	}
 	for range d.count() {
 		s, err := t.storeOf(d)
@@ -208,7 +243,8 @@ func (t *Task) passCommit(d *decoder, number uint64) error {
 		}
 	}
 	if d.err == nil {
-		t.disk.pass(number, d.data)
+		t.disk.pass(h.number, d.data)
+		t.unneeded(h.oldest)
 	}
 	return d.err
 }
@@ -226,9 +262,9 @@ func (t *Task) storeOf(d *decoder) (store, error) {
 	return s, nil
 }
 
-func (t *Task) restorePositions(d *decoder) error {
+func (t *Task) restorePositions(d *decoder, h head) error {
 	for range d.count() {
-		topic, next, index, seen := d.string(), d.uvarint(), d.small(), d.readSeen()
+		topic, at := h.readPosition(d)
 		if d.err != nil {
 			return d.err
 		}
@@ -236,7 +272,7 @@ func (t *Task) restorePositions(d *decoder) error {
 		if in == nil {
 			return fmt.Errorf("the task was reading topic %q, this topology does not: bring the input back", topic)
 		}
-		in.next, in.index, in.seen = next, index, seen
+		in.next, in.index, in.made, in.stored, in.seen = at.next, at.index, at.made, at.stored, at.seen
 	}
 	return d.err
 }

@@ -191,12 +191,12 @@ func (t *Task) Confirmed() bool { return t.disk == nil || t.disk.found == nil }
 func (s *diskState) load(p *diskPosition) error {
 	t := s.task
 	d := &decoder{data: p.head}
-	h := t.readHead(d)
-	if h.err == nil {
-		h.err = t.restorePositions(d)
+	h, err := readHead(d)
+	if err == nil {
+		err = t.restorePositions(d, h)
 	}
-	if h.err != nil {
-		return h.err
+	if err != nil {
+		return err
 	}
 	t.now = h.now
 	for pair, err := range s.space.From([]byte("c"), nil) {

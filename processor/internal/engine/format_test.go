@@ -24,6 +24,7 @@ func sample() (*Plan, *Task) {
 		Inputs: []Input{{Topic: stream.Topic[string]{Name: "in"}.Spec()}, {Topic: stream.Topic[string]{Name: "again"}.Spec(), Internal: true}},
 		Sinks:  []Sink{{Topic: stream.Topic[string]{Name: "out"}.Spec()}, {Topic: stream.Topic[string]{Name: "again"}.Spec(), Internal: true}},
 		Failed: func(_ *Task, f Failure) error { return f.Err },
+		Shape:  0x0123456789abcdef,
 	}
 	plan.Wire = func(t *Task) {
 		kv := NewKeyValue(t, "op.kv", stream.JSON[int]())
@@ -56,6 +57,7 @@ func sample() (*Plan, *Task) {
 func sampleCommits(t *testing.T) []*Commit {
 	t.Helper()
 	_, task := sample()
+	task.Made(0, 77)
 	var commits []*Commit
 	for i, text := range []string{"one", "two", "three"} {
 		task.Feed(0, []stream.Message{{
@@ -85,34 +87,73 @@ func TestFormatsAreGolden(t *testing.T) {
 			}
 		}
 	}
-	golden := filepath.Join("testdata", "format-v1.golden")
+	golden := filepath.Join("testdata", fmt.Sprintf("format-v%d.golden", commitVersion))
 	if *rewrite {
-		require.NoError(t, os.MkdirAll("testdata", 0o755))
 		require.NoError(t, os.WriteFile(golden, []byte(text.String()), 0o644))
 	}
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
 	require.Equal(t, string(want), text.String())
-	_, task := sample()
-	seq := uint64(0)
-	for _, l := range strings.Fields(string(want)) {
-		if l == "commit" || l == "batch" {
-			continue
+}
+
+// TestFormerFormatsAreRead restores from journals in all formats that there have been.
+func TestFormerFormatsAreRead(t *testing.T) {
+	for version := 1; version <= commitVersion; version++ {
+		_, task := sample()
+		for i, data := range goldenCommits(t, version) {
+			require.NoError(t, task.Restore(uint64(i+1), data))
 		}
-		data, err := hex.DecodeString(l)
+		undelivered, err := task.Restored()
 		require.NoError(t, err)
-		if seq++; seq%2 == 1 { // every second line is a batch
-			require.NoError(t, task.Restore(seq, data))
+		require.Len(t, undelivered, 3)
+		kv := task.Store("op.kv").(*KeyValue[int])
+		n, ok := kv.Get("kthree")
+		require.True(t, ok)
+		require.Equal(t, 5, n)
+		in := Position{Topic: "in", Next: 10}
+		if version > 1 {
+			in.Made, in.Stored = 77, 3e9
+		}
+		require.Equal(t, []Position{in, {Topic: "again", Next: 1, Internal: true}}, task.Positions())
+		_, _, late := task.BeginsLate()
+		require.False(t, late)
+		c, err := task.Commit("next", true)
+		require.NoError(t, err)
+		require.EqualValues(t, commitVersion, c.Data[0])
+	}
+}
+
+func goldenCommits(t *testing.T, version int) (commits [][]byte) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", fmt.Sprintf("format-v%d.golden", version)))
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		if code, ok := strings.CutPrefix(strings.TrimSpace(line), "commit "); ok {
+			data, err := hex.DecodeString(code)
+			require.NoError(t, err)
+			require.EqualValues(t, version, data[0])
+			commits = append(commits, data)
 		}
 	}
-	undelivered, err := task.Restored()
-	require.NoError(t, err)
-	require.Len(t, undelivered, 3)
-	kv := task.Store("op.kv").(*KeyValue[int])
-	n, ok := kv.Get("kthree")
-	require.True(t, ok)
-	require.Equal(t, 5, n)
-	require.Equal(t, []Position{{Topic: "in", Next: 10}, {Topic: "again", Next: 1, Internal: true}}, task.Positions())
+	return commits
+}
+
+// TestCommitsSayWhereTheJournalBegins leaves out the first commits, all of which are needed: their rows are live.
+func TestCommitsSayWhereTheJournalBegins(t *testing.T) {
+	commits := goldenCommits(t, commitVersion)
+	for from := range commits {
+		_, task := sample()
+		for i, data := range commits[from:] {
+			require.NoError(t, task.Restore(uint64(from+i+1), data))
+		}
+		needed, first, late := task.BeginsLate()
+		require.Equal(t, from > 0, late)
+		require.EqualValues(t, 1, needed)
+		require.EqualValues(t, from+1, first)
+	}
+	_, task := sample()
+	require.NoError(t, task.Restore(1, commits[0]))
+	require.ErrorIs(t, task.Restore(2, commits[2]), errCorrupt, "one is missing in between")
 }
 
 func TestPositionInsideABatch(t *testing.T) {

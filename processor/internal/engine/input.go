@@ -27,6 +27,8 @@ type input struct {
 	pos     int    // of the message at the head
 	next    uint64 // the offset to read next
 	index   int    // records of the message at next that have been processed already
+	made    int64  // when what next is an offset in was made, in nanoseconds; 0: not known
+	stored  int64  // when the message before next was stored, in nanoseconds; 0: not known
 	batch   batchReader
 	head    Raw
 	ready   bool // head has been decoded
@@ -39,6 +41,9 @@ type Position struct {
 	Topic string
 	Next  uint64 // offset of the next message
 	Index int    // records of that message that are done
+	// Made is when the partition was made, Stored when the message before Next was stored, both in nanoseconds and 0 if that is not
+	// known: a topic that is made anew has neither, one that is restored from a backup has the latter.
+	Made, Stored int64
 	// Internal says that the topic is a repartition topic, which nobody needs before Next.
 	Internal bool
 }
@@ -48,9 +53,19 @@ func (t *Task) Positions() []Position {
 	p := make([]Position, len(t.inputs))
 	for i := range t.inputs {
 		in := &t.inputs[i]
-		p[i] = Position{Topic: in.Topic.Name, Next: in.next, Index: in.index, Internal: in.Internal}
+		p[i] = Position{Topic: in.Topic.Name, Next: in.next, Index: in.index, Made: in.made, Stored: in.stored, Internal: in.Internal}
 	}
 	return p
+}
+
+// Made tells the task when the partition was made that is its input.
+func (t *Task) Made(i int, at int64) { t.inputs[i].made = at }
+
+// Skip lets the task go on elsewhere in an input, before anything of it has been fed.
+func (t *Task) Skip(i int, next uint64) {
+	in := &t.inputs[i]
+	in.next, in.index, in.made, in.stored = next, 0, 0, 0
+	t.changed = true
 }
 
 // Progress returns where the task stands in an input, and how many messages of it from there on are in hand.
@@ -134,7 +149,7 @@ func (t *Task) nextRaw(in *input) bool {
 	for in.pos < len(in.pending) {
 		m := &in.pending[in.pos]
 		if m.Offset > in.next { // offsets have gaps where records were compacted or purged
-			in.next, in.index = m.Offset, 0
+			in.next, in.index, in.stored = m.Offset, 0, 0
 		}
 		if !in.Internal {
 			in.head = Raw{Message: *m, Topic: in.Topic.Name}
@@ -189,7 +204,7 @@ func (t *Task) passMessage(in *input) {
 	if in.Internal {
 		in.seen.note(&in.pending[in.pos])
 	}
-	in.next, in.index = in.pending[in.pos].Offset+1, 0
+	in.next, in.index, in.stored = in.pending[in.pos].Offset+1, 0, in.pending[in.pos].Stored.UnixNano()
 	in.pending[in.pos] = stream.Message{} // let go of its bytes
 	in.pos++
 	in.batch.open = false

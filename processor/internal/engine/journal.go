@@ -8,6 +8,8 @@ type ledgerOfCommits struct {
 	last      uint64       // number of the newest commit
 	delivered uint64       // outboxes up to this commit have reached their topics
 	bytes     int          // of all commits held
+	first     uint64       // number of the commit that a restore began with; 0: with what the database has
+	needed    uint64       // number of the oldest commit that was needed when the newest one was made; 0: not known
 	// recorded is what the newest commit says of delivered, withOutbox the newest commit that has produced anything.
 	recorded, withOutbox uint64
 }
@@ -42,6 +44,32 @@ func (l *ledgerOfCommits) lastSeq() uint64 {
 		return l.commits[n-1].seq
 	}
 	return 0
+}
+
+// oldest is the number of the oldest commit that is needed once the one of that number has been made.
+func (l *ledgerOfCommits) oldest(number uint64) uint64 {
+	if len(l.commits) > 0 {
+		return l.commits[0].number
+	}
+	return number
+}
+
+// BeginsLate reports, after a restore, that the journal no longer has all that its newest commit needs: the numbers of the oldest commit
+// that is needed and of the first one that is there. A journal is trimmed after the append of the commit that says so, never before.
+func (t *Task) BeginsLate() (needed, first uint64, late bool) {
+	j := &t.journal
+	return j.needed, j.first, j.needed != 0 && j.first > j.needed
+}
+
+// unneeded forgets the commits that the owner did not need any more, by what the newest commit says. The database may know them still,
+// whose last batch a crash has taken back.
+func (t *Task) unneeded(before uint64) {
+	t.journal.needed = before
+	n := 0
+	for n < len(t.journal.commits)-1 && t.journal.commits[n].number < before {
+		n++
+	}
+	t.forgetCommits(n)
 }
 
 func (l *ledgerOfCommits) sizeHint() int {
@@ -144,12 +172,20 @@ func (t *Task) Trim() (before uint64, ok bool) {
 		return 0, false
 	}
 	before = t.journal.commits[n-1].seq + 1
+	t.forgetCommits(n)
+	return before, true
+}
+
+// forgetCommits drops the n oldest commits.
+func (t *Task) forgetCommits(n int) {
+	if n == 0 {
+		return
+	}
 	for i := range n {
 		t.journal.commits[i].forget(t.disk)
+		t.journal.bytes -= t.journal.commits[i].bytes
 	}
 	t.journal.commits = append([]commitInfo(nil), t.journal.commits[n:]...)
-	t.journal.bytes -= bytes
-	return before, true
 }
 
 // forget removes what the database knows of a commit.

@@ -21,6 +21,7 @@ type Plan struct {
 	Sinks  []Sink                     // where Emit may send
 	Wire   func(*Task)                // makes the operators of one task; calls Bind for every input
 	Failed func(*Task, Failure) error // the policy for failed records; an error stops the task
+	Shape  uint64                     // fingerprint of what the state of the app depends on; 0: not known
 }
 
 // Input is one topic that a sub-topology reads.

@@ -63,6 +63,17 @@ func (d *decoder) byte() byte {
 	return b
 }
 
+// fixed reads a number of 8 bytes.
+func (d *decoder) fixed() uint64 {
+	if len(d.data) < 8 {
+		d.fail("a number is cut off")
+		return 0
+	}
+	v := binary.BigEndian.Uint64(d.data)
+	d.data = d.data[8:]
+	return v
+}
+
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.data)
 	if n <= 0 {
