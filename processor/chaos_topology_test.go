@@ -80,8 +80,8 @@ func wordOf(numbered string) string { return numbered[len("#00000000 "):] }
 func isRare(numbered string) bool { return strings.HasPrefix(wordOf(numbered), "w0-") }
 
 var (
-	largeIn  = stream.Topic[string]{Name: "large-in", Partitions: 2, Codec: stream.String()}
-	largeOut = stream.Topic[string]{Name: "large-out", Partitions: 2, Codec: stream.String()}
+	largeIn  = stream.Topic[string]{Name: "large-in", Partitions: 1, Codec: stream.String()}
+	largeOut = stream.Topic[string]{Name: "large-out", Partitions: 1, Codec: stream.String()}
 )
 
 // largeTopology keeps the last value of each key, and passes on those that are no filling.
@@ -103,6 +103,8 @@ type chaosInstance struct {
 	URLs    []string
 	Session time.Duration
 	Standby bool
+	// Instance is its name; empty: one of its own.
+	Instance string
 	// Large makes it run largeTopology rather than chaosTopology, without replicas. Keep says where the state is, StateDir in which folder.
 	Large    bool
 	Keep     processor.Medium
@@ -144,7 +146,7 @@ func (i chaosInstance) run() error {
 		return err
 	}
 	core := zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.Lock(os.Stderr), zap.DebugLevel)
-	return processor.NewApp(client, topology, processor.Config{Logger: zap.New(core), SessionTimeout: i.Session, Standby: i.Standby, StateDir: i.StateDir}).Run(ctx)
+	return processor.NewApp(client, topology, processor.Config{Logger: zap.New(core), Instance: i.Instance, SessionTimeout: i.Session, Standby: i.Standby, StateDir: i.StateDir}).Run(ctx)
 }
 
 func (i chaosInstance) replicas() int {

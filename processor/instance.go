@@ -21,6 +21,7 @@ type instance struct {
 	member  *stream.Membership
 	places  map[string]place
 	tasks   map[string]*share
+	copies  map[string]bool // the tasks to follow
 }
 
 // place is what a task is about.
@@ -107,7 +108,7 @@ func (in *instance) assigned(id string) {
 	s := in.tasks[id]
 	switch {
 	case s == nil:
-		in.start(id, wishRun)
+		in.start(id, wishRun, nil)
 	case s.ending:
 		s.next = wishRun
 	case !s.owned:
@@ -120,6 +121,9 @@ func (in *instance) assigned(id string) {
 func (in *instance) revoked(id string) {
 	if s := in.tasks[id]; s != nil {
 		s.release, s.next = true, wishNothing
+		if in.copies[id] {
+			s.next = wishFollow
+		}
 		s.end()
 	} else {
 		in.release(id)
@@ -135,21 +139,21 @@ func (in *instance) lost(id string) {
 	}
 }
 
-// follow is told of all tasks to follow. Those that run here are none of its business.
+// follow is told of all tasks to follow. Those that run here it is to follow when they have been asked back.
 func (in *instance) follow(ids []string) {
-	wanted := make(map[string]bool, len(ids))
+	in.copies = make(map[string]bool, len(ids))
 	for _, id := range ids {
-		wanted[id] = true
+		in.copies[id] = true
 		s := in.tasks[id]
 		switch {
 		case s == nil:
-			in.start(id, wishFollow)
+			in.start(id, wishFollow, nil)
 		case s.ending && s.next == wishNothing:
 			s.next = wishFollow
 		}
 	}
 	for id, s := range in.tasks {
-		if wanted[id] {
+		if in.copies[id] {
 			continue
 		}
 		if s.next == wishFollow {
@@ -166,12 +170,17 @@ func (s *share) end() {
 	s.stop()
 }
 
-func (in *instance) start(id string, how wish) {
+// start begins to run or to follow a task, with what the runner that has ended here just now has of it, if there is one.
+func (in *instance) start(id string, how wish, former *runner) {
 	if in.ctx.Err() != nil {
 		return
 	}
-	at := in.places[id]
-	r := newRunner(in.app, at.sub, at.partition)
+	var r *runner
+	if at := in.places[id]; former != nil {
+		r = former.again()
+	} else {
+		r = newRunner(in.app, at.sub, at.partition)
+	}
 	r.warm = func() { in.member.Ready(id) }
 	ctx, stop := context.WithCancel(in.ctx)
 	commits, kill := context.WithCancel(in.commits)
@@ -221,7 +230,7 @@ func (in *instance) over(r *runner, err error) error {
 		in.release(id)
 	}
 	if s.next != wishNothing {
-		in.start(id, s.next)
+		in.start(id, s.next, r)
 	}
 	return nil
 }

@@ -210,3 +210,52 @@ func TestStaticInstance(t *testing.T) {
 	twin.leave(t)
 	a.leave(t)
 }
+
+// TestHandOverKeepsState has tasks go from one instance to another one and back, in the course of which they are followed where they were run. Their
+// journals are read once by each instance.
+func TestHandOverKeepsState(t *testing.T) {
+	for name, topology := range map[string]func(*testing.T) *processor.Topology{"in memory": wordCount, "on disk": wordCountOnDisk} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, client := newServer(t)
+			require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
+			produced := 0
+			count := func(n int) {
+				produce(t, client, lines, textLines(produced + n)[produced:]...)
+				produced += n
+				awaitCounts(t, client, produced)
+			}
+			start := func() *running {
+				return startInstance(t, server, topology(t), processor.Config{Standby: true, StateDir: t.TempDir()})
+			}
+			const few = 20
+			read := func(r *running, message string, from int) (most int64) {
+				for _, e := range r.logs.FilterMessage(message).All()[from:] {
+					most = max(most, e.ContextMap()["journal_entries"].(int64))
+				}
+				return most
+			}
+			const follows, tookOver = "follows the task's owner", "took over"
+			times := func(r *running, message string) int { return r.logs.FilterMessage(message).Len() }
+			one := start()
+			for range 60 {
+				count(20)
+			}
+			require.Equal(t, 8, one.tasks())
+			other := start()
+			require.Eventually(t, func() bool { return other.tasks() == 4 && times(one, follows) == 4 && times(other, follows) == 8 }, time.Minute, 5*time.Millisecond)
+			require.Greater(t, read(other, follows, 0), int64(few), "it has read the journals")
+			require.LessOrEqual(t, read(one, follows, 0), int64(few), "it has had these tasks")
+			require.LessOrEqual(t, read(other, tookOver, 0), int64(few))
+			for range 30 {
+				count(20)
+			}
+			other.leave(t)
+			require.Eventually(t, func() bool { return one.tasks() == 12 }, time.Minute, 5*time.Millisecond)
+			require.LessOrEqual(t, read(one, tookOver, 8), int64(few), "it was warm")
+			count(200)
+			one.leave(t)
+			checkCounts(t, client, produced)
+		})
+	}
+}

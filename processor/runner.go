@@ -49,16 +49,31 @@ type runner struct {
 	worked  uint64        // records processed, and times moved, so far
 	sizes   atomic.Pointer[[]engine.StoreSize]
 	gauges  gauges
-	told    time.Time // when progress of a restore was told last
-	passed  bool      // the app's gate: it may take records
-	desk    *desk     // nil: nobody can ask
-	entered bool      // it has been the owner
-	onDisk  bool      // the task has its share of the state database
+	told    time.Time       // when progress of a restore was told last
+	passed  bool            // the app's gate: it may take records
+	desk    *desk           // nil: nobody can ask
+	journal *stream.Journal // nil: not opened yet
+	entered bool            // it has been the owner
+	warmed  bool            // what the task has is what its journal has up to some entry: another runner may go on with it
+	onDisk  bool            // the task has its share of the state database
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
+	return newRunnerOf(a, sub, engine.NewTask(sub.plan, partition, int(a.client.MaxPayload())))
+}
+
+// again returns a runner that goes on with what this one, which has ended, has in memory; or one that has nothing, if that cannot be.
+func (r *runner) again() *runner {
+	if !r.warmed || r.entered && !r.task.Rewire() {
+		return newRunner(r.app, r.sub, r.task.Partition())
+	}
+	n := newRunnerOf(r.app, r.sub, r.task)
+	n.journal, n.stored, n.onDisk, n.warmed = r.journal, r.stored, r.onDisk, true
+	return n
+}
+
+func newRunnerOf(a *App, sub *subTopology, task *engine.Task) *runner {
 	message := int(a.client.MaxPayload())
-	task := engine.NewTask(sub.plan, partition, message)
 	if a.cfg.Guarantee == AtLeastOnce {
 		task.AtLeastOnce(rand.Text())
 	}
@@ -74,7 +89,7 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 	}
 	r.desk = newDesk(r)
 	s := &r.gauges.s
-	s.SubTopology, s.Partition, s.State, s.Since, s.Wait = sub.name, partition, TaskFollowing, time.Now(), WaitOwnership
+	s.SubTopology, s.Partition, s.State, s.Since, s.Wait = sub.name, task.Partition(), TaskFollowing, time.Now(), WaitOwnership
 	for _, in := range sub.plan.Inputs {
 		s.Inputs = append(s.Inputs, InputStats{Topic: in.Topic.Name})
 	}
@@ -90,13 +105,13 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 		}
 		r.enter(TaskEnded, err)
 	}()
-	journal, err := r.follow(ctx)
+	err = r.follow(ctx)
 	var c *committer
 	if err == nil && ctx.Err() == nil {
 		err = r.app.evolved.activate(ctx)
 	}
 	if err == nil && ctx.Err() == nil {
-		c, err = r.takeOver(ctx, journal)
+		c, err = r.takeOver(ctx)
 	}
 	if ctx.Err() != nil && c == nil {
 		return nil // asked to stop before it had begun

@@ -91,8 +91,8 @@ func (t *Topology) needsDisk() bool {
 }
 
 // replay gives the task its state back: from the journal, or from the state database and from what follows in the journal.
-func (r *runner) replay(ctx context.Context, journal *stream.Journal) (entries int, err error) {
-	from, err := r.openDisk()
+func (r *runner) replay(ctx context.Context) (entries int, err error) {
+	from, err := r.resume()
 	if err != nil {
 		return 0, err
 	}
@@ -102,12 +102,12 @@ func (r *runner) replay(ctx context.Context, journal *stream.Journal) (entries i
 		r.stored = append(r.stored, storedEntry{e.Seq, e.Stored})
 		return r.task.Restore(e.Seq, e.Data)
 	}
-	err = journal.ReplayFrom(ctx, from, restore)
+	err = r.journal.ReplayFrom(ctx, from, restore)
 	if r.isOther(from, err) || err == nil && !r.task.Confirmed() {
 		if err := r.forgetDisk(from); err != nil {
 			return 0, err
 		}
-		err = journal.ReplayFrom(ctx, 0, restore)
+		err = r.journal.ReplayFrom(ctx, 0, restore)
 	}
 	return entries, err
 }

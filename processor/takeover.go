@@ -28,17 +28,18 @@ func (e storedEntry) compare(seq uint64) int { return cmp.Compare(e.seq, seq) }
 const beginsEvery = 1000
 
 // follow opens the journal and keeps the task's state as its owner has committed it, until the task is this instance's or ctx ends.
-func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
+func (r *runner) follow(ctx context.Context) (err error) {
 	if err := r.task.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	journal, err := r.app.client.OpenJournal(ctx, journalOf(r.app.topology.app, r.task.ID()))
-	if err != nil {
-		return nil, err
+	if r.journal == nil {
+		if r.journal, err = r.app.client.OpenJournal(ctx, journalOf(r.app.topology.app, r.task.ID())); err != nil {
+			return err
+		}
 	}
 	select {
 	case <-r.owned:
-		return journal, nil
+		return nil
 	default:
 	}
 	r.enter(TaskFollowing, nil)
@@ -53,30 +54,39 @@ func (r *runner) follow(ctx context.Context) (*stream.Journal, error) {
 		case <-until.Done():
 		}
 	})
-	err = r.keepCopy(until, journal)
+	err = r.keepCopy(until)
 	stop()
 	r.desk.close()
-	return journal, err
+	r.warmed = err == nil && r.task.Confirmed()
+	return err
 }
 
 // keepCopy applies what is in the journal, and what comes, to this instance's copy of the task.
-func (r *runner) keepCopy(ctx context.Context, journal *stream.Journal) error {
-	from, err := r.openDisk()
+func (r *runner) keepCopy(ctx context.Context) error {
+	from, err := r.resume()
 	if err != nil {
 		return err
 	}
-	err = r.apply(ctx, journal, from)
+	err = r.apply(ctx, from)
 	if r.isOther(from, err) {
 		if err := r.forgetDisk(from); err != nil {
 			return err
 		}
-		err = r.apply(ctx, journal, 0)
+		err = r.apply(ctx, 0)
 	}
 	return err
 }
 
-// apply follows a journal from a position on until ctx ends.
-func (r *runner) apply(ctx context.Context, journal *stream.Journal, from uint64) error {
+// resume says from where on the journal is wanted: behind what the task has in memory, or on disk.
+func (r *runner) resume() (from uint64, err error) {
+	if r.warmed {
+		return r.task.Head() + 1, nil
+	}
+	return r.openDisk()
+}
+
+// apply follows the journal from a position on until ctx ends.
+func (r *runner) apply(ctx context.Context, from uint64) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var own error
@@ -86,7 +96,7 @@ func (r *runner) apply(ctx context.Context, journal *stream.Journal, from uint64
 		return false
 	}
 	entries := 0
-	err := journal.Follow(ctx, from, stream.Follower{
+	err := r.journal.Follow(ctx, from, stream.Follower{
 		Entry: func(e stream.Entry) error {
 			r.restoring(e)
 			r.stored = append(r.stored, storedEntry{e.Seq, e.Stored})
@@ -106,7 +116,7 @@ func (r *runner) apply(ctx context.Context, journal *stream.Journal, from uint64
 			if entries++; entries%beginsEvery != 0 || !r.task.NeedsDisk() {
 				return nil
 			}
-			begins, err := journal.First(ctx)
+			begins, err := r.journal.First(ctx)
 			if err == nil {
 				r.task.JournalBegins(begins)
 			}
@@ -132,29 +142,32 @@ func (r *runner) apply(ctx context.Context, journal *stream.Journal, from uint64
 }
 
 // takeOver restores what is missing of the task, fences whoever had it before, and delivers what they did not.
-func (r *runner) takeOver(ctx context.Context, journal *stream.Journal) (*committer, error) {
+func (r *runner) takeOver(ctx context.Context) (*committer, error) {
 	r.enter(TaskRestoring, nil)
-	entries, err := r.replay(ctx, journal)
+	entries, err := r.replay(ctx)
+	r.warmed = false
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
-	if err := r.checkLost(ctx, journal); err != nil {
+	if err := r.checkLost(ctx, r.journal); err != nil {
 		return nil, err
 	}
+	isNew := r.task.LastCommit() == 0
 	undelivered, err := r.task.Restored()
 	if err != nil {
 		return nil, err
 	}
 	// After a reset no number comes again, unless there was more than one commit a millisecond, for all the task's life.
 	r.task.NumberFrom(uint64(time.Now().UnixMilli()))
-	c := r.newCommitter(journal)
-	fence, err := r.task.Commit(r.app.owner, true)
+	c := r.newCommitter(r.journal)
+	fence, err := r.task.Fence(r.app.owner)
 	if err != nil {
 		return nil, err
 	}
 	asked := time.Now()
-	entry, err := journal.Append(ctx, fence.Data)
+	entry, err := r.journal.Append(ctx, fence.Data)
 	if err != nil {
+		r.warmed = errors.Is(err, stream.ErrFenced) && !isNew && r.task.Withdraw(fence)
 		return nil, fmt.Errorf("take over: %w", err)
 	}
 	if err := r.app.evolved.begin(ctx, r.task.ID()); err != nil {

@@ -61,6 +61,39 @@ func Standby(members []string, item, owner string) string {
 	return second
 }
 
+// firstTwo gives for each item the two members with which it scores highest, the first one first: Standby with nobody as the owner, and with that one.
+// It hashes each name once: there may be millions of pairs.
+func firstTwo(members, items []string) map[string][2]string {
+	if len(members) == 0 {
+		return nil
+	}
+	sorted := slices.Sorted(slices.Values(members))
+	hashes := make([]uint64, len(sorted))
+	for i, m := range sorted {
+		hashes[i] = hashName(m)
+	}
+	out := make(map[string][2]string, len(items))
+	for _, item := range items {
+		h := hashName(item)
+		first, second := -1, -1
+		var high, next uint64
+		for i, member := range hashes {
+			switch s := mix(h ^ member); {
+			case first < 0 || s > high:
+				first, second, high, next = i, first, s, high
+			case second < 0 || s > next:
+				second, next = i, s
+			}
+		}
+		pair := [2]string{sorted[first]}
+		if second >= 0 {
+			pair[1] = sorted[second]
+		}
+		out[item] = pair
+	}
+	return out
+}
+
 type hashed struct {
 	name string
 	hash uint64

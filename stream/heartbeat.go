@@ -84,8 +84,9 @@ func (m *Membership) beat(ctx context.Context) error {
 func (m *Membership) show(ctx context.Context, seq uint64) error {
 	sent := time.Now()
 	m.mu.Lock()
-	e := memberEntry{Nonce: m.nonce, Static: m.cfg.Member != "", Session: m.cfg.SessionTimeout, Level: m.cfg.Level, Ready: m.warm()}
-	m.copies.news = false
+	e := memberEntry{
+		Nonce: m.nonce, Static: m.cfg.Member != "", Session: m.cfg.SessionTimeout, Level: m.cfg.Level, Standby: m.cfg.Standby, Ready: m.tell(),
+	}
 	m.mu.Unlock()
 	at, err := m.c.write(ctx, logEntry{
 		subject: m.prefix + memberToken + m.id, body: e, expected: seq, ttl: m.cfg.SessionTimeout + sweepDelay,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -200,4 +201,32 @@ func FuzzRecordID(f *testing.F) {
 		require.Equal(t, id, again)
 		require.False(t, id.After(id))
 	})
+}
+
+// The ranks of all items at once are those that Standby gives one by one. Every member computes them after a change of members.
+func TestFirstTwo(t *testing.T) {
+	numbered := func(prefix string, n int) []string {
+		names := make([]string, n)
+		for i := range names {
+			names[i] = fmt.Sprint(prefix, i)
+		}
+		return names
+	}
+	items := numbered("task-", 200)
+	for _, n := range []int{0, 1, 2, 3, 50} {
+		members := numbered("member-", n)
+		ranks := firstTwo(members, items)
+		for _, item := range items {
+			first := Standby(members, item, "")
+			want := [2]string{first}
+			if n > 1 {
+				want[1] = Standby(members, item, first)
+			}
+			require.Equal(t, want, ranks[item])
+		}
+	}
+	members, many := numbered("member-", 1000), numbered("task-", 10_000)
+	start := time.Now()
+	firstTwo(members, many)
+	t.Logf("ranks of 1,000 members for 10,000 items took %v", time.Since(start))
 }

@@ -30,9 +30,10 @@ type memberEntry struct {
 	Nonce   string        `json:"nonce"` // of this life of the member
 	Static  bool          `json:"static,omitempty"`
 	Session time.Duration `json:"session"`
-	Level   int           `json:"level,omitempty"` // as in MembershipConfig
-	Ready   []string      `json:"ready,omitempty"` // items that are to come, of which it has a warm copy
-	Gone    string        `json:"gone,omitempty"`  // "left" or "silent": the member is none any more
+	Level   int           `json:"level,omitempty"`   // as in MembershipConfig
+	Standby bool          `json:"standby,omitempty"` // as in MembershipConfig
+	Ready   []string      `json:"ready,omitempty"`   // items of others of which it has a warm copy
+	Gone    string        `json:"gone,omitempty"`    // "left" or "silent": the member is none any more
 }
 
 // claimEntry says who holds an item, and where it goes on.

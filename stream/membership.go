@@ -63,11 +63,15 @@ type MembershipConfig struct {
 	// Follow is told of which items this member should keep a copy, all of them
 	// whenever they change: those that are to come to it, and with Standby those that
 	// come if their holder dies. An item then moves when Ready has said that its copy
-	// is warm. nil: there are no copies, items move at once. It is the same for all
-	// members of a group.
+	// is warm. Items that Revoke asks for are among them, before it does, if a copy is
+	// to stay here. nil: there are no copies, items move at once. All members of a
+	// group have it, or none.
 	Follow func(items []string)
-	// Standby makes every item have a second member that follows it, and takes it
-	// when its holder is gone. It needs Follow, and is the same for all members.
+	// Standby makes this member keep copies of items that others hold: every item has
+	// a second member that follows it, of those with Standby, and of the members with
+	// a warm copy one takes it when its holder is gone. A copy that a change of members
+	// leaves over stays until another one is warm. It needs Follow. Members with and
+	// without it may share a group.
 	Standby bool
 }
 
@@ -384,6 +388,7 @@ func (m *Membership) seeMember(id string, e memberEntry, p position) {
 		known.seq, known.mark, known.silence, known.due = p.stream, p.time(), 0, time.Now().Add(e.Session)
 		if !slices.Equal(known.Ready, e.Ready) {
 			known.Ready = e.Ready
+			m.copies.warm = nil
 			m.wake()
 		}
 		return

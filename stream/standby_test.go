@@ -25,6 +25,7 @@ type copier struct {
 	follows map[string]bool
 	holds   map[string]bool
 	cold    map[string]bool // items assigned without a copy
+	kept    map[string]bool // items asked for that are to be followed then
 	warm    bool            // copies are warm at once
 	revoked []string
 	leaving atomic.Bool
@@ -36,7 +37,7 @@ func joinCopier(t *testing.T, c *stream.Client, standby, warm bool, items int) *
 }
 
 func joinLevel(t *testing.T, c *stream.Client, level int, standby, warm bool, items int) *copier {
-	p := &copier{t: t, follows: map[string]bool{}, holds: map[string]bool{}, cold: map[string]bool{}, warm: warm}
+	p := &copier{t: t, follows: map[string]bool{}, holds: map[string]bool{}, cold: map[string]bool{}, kept: map[string]bool{}, warm: warm}
 	names := make([]string, items)
 	for i := range names {
 		names[i] = "task-" + strconv.Itoa(i)
@@ -53,6 +54,11 @@ func joinLevel(t *testing.T, c *stream.Client, level int, standby, warm bool, it
 			}
 		},
 		Revoke: func(items []string) {
+			p.mu.Lock()
+			for _, item := range items {
+				p.kept[item] = p.follows[item]
+			}
+			p.mu.Unlock()
 			go func() {
 				<-joined
 				for _, item := range items {
@@ -243,4 +249,75 @@ func TestWhoJoinsTakesNothingFromTheLiving(t *testing.T) {
 		j.leave(t.Context())
 	}
 	require.Len(t, holder.held(), 12)
+}
+
+// The copy that a change of members leaves over stays until the one that comes in its place is warm, and takes the item if its holder dies before.
+func TestWarmCopiesStay(t *testing.T) {
+	c := newClient(t)
+	const items = 40
+	a, b := joinCopier(t, c, true, true, items), joinCopier(t, c, true, true, items)
+	eventually(t, "each holds a half and follows the other one", func() bool {
+		return len(a.held()) == items/2 && len(b.held()) == items/2 && len(a.followed()) == items/2 && len(b.followed()) == items/2
+	})
+	cold := joinCopier(t, c, true, false, items)
+	eventually(t, "the new one follows what is to come, and what it is to have copies of", func() bool { return len(cold.followed()) > items/3 })
+	eventually(t, "the others keep what they have: the new one's are not warm", func() bool {
+		return len(a.held())+len(b.held()) == items && containsAll(a.followed(), b.held()) && containsAll(b.followed(), a.held())
+	})
+	require.Empty(t, cold.held())
+	was := a.held()
+	b.mu.Lock()
+	clear(b.cold)
+	b.mu.Unlock()
+	a.leave(t.Context())
+	eventually(t, "the one with warm copies takes all", func() bool { return len(b.held()) == items })
+	require.Empty(t, cold.held())
+	b.mu.Lock()
+	for _, item := range was {
+		require.Contains(t, b.cold, item)
+		require.False(t, b.cold[item])
+	}
+	b.mu.Unlock()
+	cold.mu.Lock()
+	cold.warm = true
+	cold.mu.Unlock()
+	cold.ready(cold.followed()...)
+	eventually(t, "they share when all is warm", func() bool { return len(b.held()) == items/2 && len(cold.held()) == items/2 })
+	eventually(t, "each has a copy of what the other one holds", func() bool {
+		return slices.Equal(b.held(), cold.followed()) && slices.Equal(cold.held(), b.followed())
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, item := range b.revoked {
+		require.True(t, b.kept[item], "%s is followed where it was held", item)
+	}
+}
+
+func containsAll(set, items []string) bool {
+	return !slices.ContainsFunc(items, func(item string) bool { return !slices.Contains(set, item) })
+}
+
+// Standby may be turned on, and off, by restarting one member after the other: whoever dies in between, its items are taken.
+func TestMembersWithAndWithoutStandby(t *testing.T) {
+	c := newClient(t)
+	const items = 30
+	alive := []*copier{joinCopier(t, c, false, true, items), joinCopier(t, c, false, true, items), joinCopier(t, c, false, true, items)}
+	held := func() (n int) {
+		for _, m := range alive {
+			n += len(m.held())
+		}
+		return n
+	}
+	for _, standby := range []bool{true, true, true, false, false, false} {
+		eventually(t, "all are held", func() bool { return held() == items })
+		gone := alive[0]
+		alive = alive[1:]
+		gone.leave(t.Context())
+		eventually(t, "two hold all", func() bool { return held() == items })
+		alive = append(alive, joinCopier(t, c, standby, true, items))
+		eventually(t, "the new one gets its share", func() bool { return len(alive[2].held()) == items/3 })
+	}
+	eventually(t, "nobody keeps copies any more", func() bool {
+		return held() == items && len(alive[0].followed())+len(alive[1].followed())+len(alive[2].followed()) == 0
+	})
 }

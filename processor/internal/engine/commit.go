@@ -29,6 +29,7 @@ type Commit struct {
 	Outbox    []stream.Outgoing
 	Positions []Position
 	disk      *diskCommit
+	before    *ledgerOfCommits // what there was before a fence; nil: it cannot be withdrawn
 }
 
 // Commit returns everything that has happened since the last one as one transaction, or nil if nothing has. owner names the
@@ -319,6 +320,7 @@ func (t *Task) Restored() ([]Undelivered, error) {
 			return nil, t.stateError(t.journal.lastSeq(), err)
 		}
 	}
+	t.timers, t.wallTimers = t.timers[:0], t.wallTimers[:0] // the stores of timers fill them, from a former life too
 	for _, s := range t.stores {
 		if err := s.restored(t.now); err != nil {
 			return nil, t.stateError(t.journal.lastSeq(), err)

@@ -198,6 +198,9 @@ func (c *commitInfo) forget(s *diskState) {
 // rideAlong adds live rows of the oldest commits to the next one when more than half of the journal is garbage, so that its
 // head can be trimmed. It adds no more than keeps the work proportional to what is written anyway.
 func (t *Task) rideAlong() {
+	if t.fencing {
+		return
+	}
 	live := 0
 	for _, s := range t.stores {
 		live += s.liveBytes()
@@ -244,6 +247,7 @@ func (t *Task) Follow(seq uint64, data []byte) error {
 	for _, s := range t.stores {
 		s.prune(t.now)
 	}
+	t.keep()
 	t.Trim()
 	return nil
 }

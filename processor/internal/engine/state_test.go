@@ -96,11 +96,15 @@ func (m *machine) make() {
 }
 
 func (m *machine) commit(t require.TestingT) {
+	m.commitAlone(t)
+	m.follow(t)
+}
+
+func (m *machine) commitAlone(t require.TestingT) {
 	c, err := m.task.Commit("owner", true)
 	require.NoError(t, err)
 	m.seq++
 	m.journal[m.seq] = c.Data
-	m.follow(t)
 	m.task.Appended(c.Number, m.seq)
 	require.NoError(t, c.Store(m.seq))
 	m.task.Delivered(c.Number)
@@ -166,6 +170,30 @@ func (m *machine) takeOver(t require.TestingT) {
 	m.shadow = &machine{folder: m.folder}
 	m.folder = warm.folder
 	m.follow(t)
+}
+
+// handOver lets the copy go on, and the owner, which has committed everything, become the copy. It keeps what it has in memory.
+func (m *machine) handOver(t require.TestingT) {
+	m.commit(t)
+	owner := &machine{task: m.task, fired: m.fired, folder: m.folder, seq: m.seq, first: m.first}
+	require.True(t, owner.task.Rewire())
+	m.takeOver(t)
+	owner.kv, owner.exp = owner.task.Store("op.kv").(*KeyValue[string]), owner.task.Store("op.exp").(*KeyValue[string])
+	owner.win = owner.task.Store("op.win").(*Window[string])
+	owner.timers, owner.walls = owner.task.Store("op.timers").(*Timers), owner.task.Store("op.walls").(*Timers)
+	require.Equal(t, owner.seq, owner.task.Head())
+	m.shadow = owner
+}
+
+// fenceInVain has the copy try to take over while the owner commits once more.
+func (m *machine) fenceInVain(t require.TestingT) {
+	m.follow(t)
+	_, err := m.shadow.task.Restored()
+	require.NoError(t, err)
+	fence, err := m.shadow.task.Fence("copy")
+	require.NoError(t, err)
+	m.commitAlone(t)
+	require.True(t, m.shadow.task.Withdraw(fence))
 }
 
 func (m *machine) advance(t require.TestingT, now int64) {
@@ -392,13 +420,15 @@ func survive(t *rapid.T, m *machine, more map[string]func(*rapid.T)) {
 			m.walls.Cancel(k, at)
 			delete(m.model.walls, timerID{k, at})
 		},
-		"wall":    func(t *rapid.T) { m.advanceWall(t, when.Draw(t, "clock")) },
-		"fail":    m.fail,
-		"advance": func(t *rapid.T) { m.advance(t, max(m.model.now, 10)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
-		"commit":  func(t *rapid.T) { m.commit(t) },
-		"crash":   func(t *rapid.T) { m.crash(t) },
-		"copy":    func(t *rapid.T) { m.takeOver(t) },
-		"":        func(t *rapid.T) { m.check(t) },
+		"wall":          func(t *rapid.T) { m.advanceWall(t, when.Draw(t, "clock")) },
+		"fail":          m.fail,
+		"advance":       func(t *rapid.T) { m.advance(t, max(m.model.now, 10)+rapid.Int64Range(-5, 30).Draw(t, "by")) },
+		"commit":        func(t *rapid.T) { m.commit(t) },
+		"crash":         func(t *rapid.T) { m.crash(t) },
+		"copy":          func(t *rapid.T) { m.takeOver(t) },
+		"hand over":     func(t *rapid.T) { m.handOver(t) },
+		"fence in vain": func(t *rapid.T) { m.fenceInVain(t) },
+		"":              func(t *rapid.T) { m.check(t) },
 	}
 	maps.Copy(actions, more)
 	t.Repeat(actions)

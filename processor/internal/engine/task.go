@@ -98,6 +98,8 @@ type Task struct {
 	world      World
 	calls      calls
 	views      map[string]any // what Expose was given
+	former     []store        // while the task is rewired: the stores that there are
+	fencing    bool           // nothing rides along
 }
 
 // World is what a task has of the world beside its records: nothing but the clock and the patience to wait.
@@ -115,9 +117,7 @@ type World struct {
 // NewTask returns the task of a partition, empty, with its operators made. maxMessage is the largest message that the
 // server accepts, in bytes.
 func NewTask(plan *Plan, partition, maxMessage int) *Task {
-	t := &Task{plan: plan, partition: partition, maxMessage: maxMessage, now: NoTime, world: World{
-		Now: func() time.Time { return time.Time{} }, Pause: func(Failure, time.Duration) bool { return true }, Skipped: func(Failure) {},
-	}}
+	t := &Task{plan: plan, partition: partition, maxMessage: maxMessage, now: NoTime, world: idleWorld()}
 	t.inputs = make([]input, len(plan.Inputs))
 	for i := range t.inputs {
 		t.inputs[i] = input{Input: plan.Inputs[i], next: 1}
@@ -125,6 +125,12 @@ func NewTask(plan *Plan, partition, maxMessage int) *Task {
 	t.outbox.init(len(plan.Sinks))
 	plan.Wire(t)
 	return t
+}
+
+func idleWorld() World {
+	return World{
+		Now: func() time.Time { return time.Time{} }, Pause: func(Failure, time.Duration) bool { return true }, Skipped: func(Failure) {},
+	}
 }
 
 // Attach gives the task its world; without it, time stands still and no wait takes any.

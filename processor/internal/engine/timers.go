@@ -37,6 +37,11 @@ func NewWallTimers(t *Task, name string, fire func(key string, at int64)) *Timer
 }
 
 func newTimers(t *Task, s *Timers) *Timers {
+	if former, ok := formerStore[*Timers](t, s.name); ok {
+		former.fire = s.fire
+		t.addStore(former)
+		return former
+	}
 	s.task, s.op, s.set = t, len(t.stores), make(map[timerID]*row[timerOp])
 	t.addStore(s)
 	return s

@@ -31,6 +31,10 @@ type expiry[V any] struct {
 
 // NewWindow returns an empty store and registers it with t under name. retention is in nanoseconds, at least 1.
 func NewWindow[V any](t *Task, name string, retention int64, codec stream.Codec[V]) *Window[V] {
+	if s, ok := formerStore[*Window[V]](t, name); ok {
+		t.addStore(s)
+		return s
+	}
 	s := &Window[V]{
 		name: name, task: t, retention: retention, now: NoTime,
 		keys:   make(map[string]*rowList[V]),
