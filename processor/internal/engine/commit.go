@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"container/heap"
 	"encoding/binary"
 	"fmt"
 	"hash/crc64"
@@ -288,8 +287,6 @@ func (t *Task) Restored() ([]Undelivered, error) {
 			return nil, t.stateError(t.journal.lastSeq(), err)
 		}
 	}
-	heap.Init(&t.timers)
-	heap.Init(&t.wallTimers)
 	t.keep()
 	t.changed = false
 	var undelivered []Undelivered

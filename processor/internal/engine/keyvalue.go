@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// hotRows and hotBytes are how many rows of a store, and how many encoded bytes of them, are kept as values once they are committed.
+	// hotCount and hotBytes are how many rows of a store, and how many encoded bytes of them, are kept as values once they are committed.
 	// The others are decoded when they are asked for.
-	hotRows  = 1 << 17
+	hotCount = 1 << 17
 	hotBytes = 32 << 20
 )
 
@@ -45,15 +45,17 @@ type KeyValue[V any] struct {
 	onDisk bool
 	hot    map[string]*entry[V]
 	weight int // encoded size of the committed rows in hot
+	most   int // how many may be hot
 	dirty  []*entry[V]
 	riders []rider
 	count  int // live rows
 	log    []entryChange[V]
-	ttl    int64 // 0: values stay
-	now    int64 // stream time, if values do not
-	expiry keyExpiry
-	key    []byte // scratch
-	body   []byte // scratch
+	ttl    int64               // 0: values stay
+	now    int64               // stream time, if values do not
+	expiry timeline[uint64]    // hashes of keys that the base has
+	young  timeline[*entry[V]] // rows that it does not have yet
+	due    []uint64            // scratch
+	key    []byte              // scratch
 }
 
 // entry is a row as a value.
@@ -82,9 +84,9 @@ func NewKeyValue[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V
 // NewExpiring returns an empty store whose values are dropped when stream time has passed that of their last Put by more than ttl
 // nanoseconds. A ttl of 0 keeps them.
 func NewExpiring[V any](t *Task, name string, ttl int64, codec stream.Codec[V]) *KeyValue[V] {
-	s := &KeyValue[V]{name: name, task: t, codec: codec, base: newArena(), hot: make(map[string]*entry[V]), ttl: ttl, now: NoTime}
+	s := &KeyValue[V]{name: name, task: t, codec: codec, base: newMemoryBase(), hot: make(map[string]*entry[V]), most: hotCount, ttl: ttl, now: NoTime}
 	if ttl > 0 {
-		s.expiry = newKeyExpiry(ttl)
+		s.expiry, s.young = newTimeline[uint64](ttl), newTimeline[*entry[V]](ttl)
 	}
 	t.addStore(s)
 	return s
@@ -170,21 +172,18 @@ func (s *KeyValue[V]) Put(key string, value V) {
 		s.hot[key] = e
 	}
 	s.remember(e, created)
+	if s.ttl > 0 {
+		e.at = s.now
+		if e.dead && e.size == 0 {
+			s.young.note(e, e.at)
+		}
+	}
 	if e.dead {
 		e.dead = false
 		s.count++
 	}
 	e.value = value
-	s.stamp(e)
 	s.touch(e)
-}
-
-// stamp begins the time that a value has to live.
-func (s *KeyValue[V]) stamp(e *entry[V]) {
-	if s.ttl > 0 {
-		e.at = s.now
-		s.expiry.note(e.key, e.at)
-	}
 }
 
 // touch marks an entry for the next commit.
@@ -282,29 +281,23 @@ func (s *KeyValue[V]) All() iter.Seq2[string, V] {
 func (s *KeyValue[V]) Name() string { return s.name }
 
 func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
-	kind := d.byte()
-	key := d.bytes()
-	at := d.varint()
-	_ = d.uvarint()
-	var err error
-	switch kind {
-	case changePut:
-		value := d.bytes()
-		if d.err != nil {
-			return d.err
-		}
-		err = s.base.put(key, stored{at: at, value: value, home: number}, unknown)
-		if s.ttl > 0 && at != 0 {
-			s.expiry.note(string(key), at)
-		}
-	case changeDelete:
-		if d.err != nil {
-			return d.err
-		}
-		err = s.base.remove(key, unknown)
-	default:
-		d.fail("an unknown kind of change")
+	kind, key, at, _ := d.change()
+	var value []byte
+	if kind == changePut {
+		value = d.bytes()
+	}
+	if d.err != nil {
 		return d.err
+	}
+	var err error
+	if kind == changePut {
+		rows := s.base.len()
+		err = s.base.put(key, stored{at: at, value: value, home: number}, unknown)
+		if at != 0 && s.base.len() > rows {
+			s.note(key, at)
+		}
+	} else {
+		err = s.base.remove(key, unknown)
 	}
 	s.count = s.base.len()
 	if e, ok := s.hot[string(key)]; ok {
@@ -336,24 +329,13 @@ func (s *KeyValue[V]) restored(now int64) error {
 	}
 	for _, key := range ageless {
 		if e := s.find(key); e != nil {
-			s.stamp(e)
+			e.at = now
 			s.touch(e)
+			s.note([]byte(key), now)
 		}
 	}
 	s.advance(now)
 	return nil
-}
-
-// advance drops what has expired: whole slices of time at once, Get hides the rest. The journal is not told: whoever restores sees it
-// from the stream time.
-func (s *KeyValue[V]) advance(now int64) {
-	s.now = now
-	if s.ttl == 0 {
-		return
-	}
-	for key := range s.expiry.before(horizon(now, s.ttl)) {
-		s.expire(key)
-	}
 }
 
 // prune drops what has expired meanwhile.
@@ -361,33 +343,6 @@ func (s *KeyValue[V]) prune(now int64) {
 	if now != NoTime {
 		s.advance(now)
 	}
-}
-
-// expire drops the row of key, if it is over.
-func (s *KeyValue[V]) expire(key string) {
-	s.key = append(s.key[:0], key...)
-	e, hot := s.hot[key]
-	if !hot {
-		row, ok, err := s.base.get(s.key)
-		s.fail(err)
-		if ok && s.over(row.at) {
-			s.fail(s.base.remove(s.key, unknown))
-			s.task.gone(s, key, 0, 0)
-			s.count--
-		}
-		return
-	}
-	if e.dead || !s.over(e.at) {
-		return
-	}
-	if e.size > 0 {
-		s.task.gone(s, key, 0, 0)
-		s.fail(s.base.remove(s.key, unknown))
-		s.weight -= int(e.size)
-	}
-	e.dead, e.size = true, 0
-	s.count--
-	delete(s.hot, key)
 }
 
 func (s *KeyValue[V]) oldest() uint64 { return s.base.oldest() }
