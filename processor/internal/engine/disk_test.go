@@ -344,3 +344,47 @@ func TestHomesAfterARestart(t *testing.T) {
 	m.crash(t)
 	m.check(t)
 }
+
+// TestValuesBesideTheDatabaseAreBounded reads, without a commit, more rows than may be hot, and keys that are not there: of its own task,
+// and of one that follows it. All stores of a process together keep no more than there is for values.
+func TestValuesBesideTheDatabaseAreBounded(t *testing.T) {
+	f := &folder{fs: vfs.NewCrashableMem()}
+	f.start(t)
+	defer func() { require.NoError(t, f.db.Close()) }()
+	const rows = 10_000
+	var stores []*KeyValue[string]
+	open := func(name string) *Task {
+		task := NewTask(&Plan{App: "app", Name: name, Wire: func(t *Task) {
+			stores = append(stores, NewOnDisk(t, "a", stream.JSON[string]()), NewOnDisk(t, "b", stream.JSON[string]()))
+		}}, 0, 1<<20)
+		from, err := task.OpenDisk(f.db.Space(name))
+		require.NoError(t, err)
+		require.Zero(t, from)
+		return task
+	}
+	owner, follower := open("owner"), open("follower")
+	share := f.db.Space("owner").Share()
+	require.Equal(t, 8<<20/4/4, share)
+	for i := range rows {
+		stores[0].Put(kindKey(i), kindValue(i))
+		stores[1].Put(kindKey(i), kindValue(i))
+	}
+	c, err := owner.Commit("o", true)
+	require.NoError(t, err)
+	require.NoError(t, c.Store(1))
+	owner.Appended(c.Number, 1)
+	owner.Delivered(c.Number)
+	require.NoError(t, follower.Follow(1, c.Data))
+	for i := range rows {
+		for _, s := range stores {
+			v, ok := s.Get(kindKey(i))
+			require.True(t, ok)
+			require.Equal(t, kindValue(i), v)
+			_, ok = s.Get(kindKey(rows + i))
+			require.False(t, ok)
+			require.LessOrEqual(t, len(s.hot)*hotOverhead+s.weight, share+2*hotOverhead)
+		}
+	}
+	follower.CloseDisk()
+	require.Equal(t, 2*share, f.db.Space("owner").Share())
+}

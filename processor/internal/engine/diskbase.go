@@ -14,6 +14,7 @@ import (
 type diskBase struct {
 	state  *diskState
 	prefix []byte
+	cool   func() // lets go of values that no longer wait for a commit to be stored
 	diskTotals
 	sweep    uint64         // the rows with lower homes ride along; 0: no sweep is under way
 	swept    []byte         // keys before it are done; nil: none

@@ -93,6 +93,9 @@ func (t *Task) Delivered(number uint64) {
 	t.journal.delivered = max(t.journal.delivered, number)
 	if t.disk != nil {
 		t.disk.applied = max(t.disk.applied, number)
+		for _, b := range t.disk.bases {
+			b.cool()
+		}
 	}
 }
 

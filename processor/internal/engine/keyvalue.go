@@ -12,6 +12,8 @@ const (
 	// The others are decoded when they are asked for.
 	hotCount = 1 << 17
 	hotBytes = 32 << 20
+	// hotOverhead is about what a row takes as a value beside its encoded bytes.
+	hotOverhead = 256
 )
 
 // base holds the committed rows of a key-value store as bytes: in memory, or on disk.
@@ -46,6 +48,7 @@ type KeyValue[V any] struct {
 	hot    map[string]*entry[V]
 	weight int // encoded size of the committed rows in hot
 	most   int // how many may be hot
+	tight  int // so many were left when room was made
 	dirty  []*entry[V]
 	riders []rider
 	count  int // live rows
@@ -100,9 +103,18 @@ func NewOnDisk[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V] 
 }
 
 func (s *KeyValue[V]) openDisk(d *diskState) *diskBase {
-	b := &diskBase{state: d, prefix: rowKey('d', s, nil)}
+	b := &diskBase{state: d, prefix: rowKey('d', s, nil), cool: s.cool}
 	s.base, s.disk = b, d
 	return b
+}
+
+// isFull reports whether more is hot than may be. What a store on disk keeps in memory counts with what it takes there: all stores of
+// the process have one budget.
+func (s *KeyValue[V]) isFull() bool {
+	if len(s.hot) > s.most || s.weight > hotBytes {
+		return true
+	}
+	return s.disk != nil && s.weight+len(s.hot)*hotOverhead > max(s.disk.space.Share(), hotOverhead)
 }
 
 // isPending reports whether a commit has written e that the base does not have yet.
@@ -131,6 +143,7 @@ func (s *KeyValue[V]) find(key string) *entry[V] {
 		s.task.Stop(err)
 		return nil
 	}
+	s.makeRoom()
 	s.hot[key] = e
 	s.weight += row.size
 	return e
@@ -141,6 +154,7 @@ func (s *KeyValue[V]) absent(key string) *entry[V] {
 	if s.disk == nil {
 		return nil
 	}
+	s.makeRoom()
 	e := &entry[V]{key: key, dead: true, used: true}
 	s.hot[key] = e
 	return e

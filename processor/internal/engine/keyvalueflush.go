@@ -75,11 +75,21 @@ func (s *KeyValue[V]) fail(err error) {
 	}
 }
 
-// cool lets go of values that have not been used lately, when there are too many.
+// makeRoom lets go of values so that another one may become hot. Where little could be let go of, since commits are under way, it waits
+// until there are some more.
+func (s *KeyValue[V]) makeRoom() {
+	if len(s.hot) >= s.tight+s.tight/4 {
+		s.cool()
+	}
+}
+
+// cool lets go of values that have not been used lately, when there are too many, until there is some room.
 func (s *KeyValue[V]) cool() {
-	if len(s.hot) <= s.most && s.weight <= hotBytes {
+	s.tight = 0
+	if !s.isFull() {
 		return
 	}
+	enough := len(s.hot) * 3 / 4
 	for range 2 { // the second time for those that were used
 		for key, e := range s.hot {
 			switch {
@@ -89,9 +99,10 @@ func (s *KeyValue[V]) cool() {
 				s.weight -= int(e.size)
 				delete(s.hot, key)
 			}
-			if len(s.hot) <= s.most*3/4 && s.weight <= hotBytes*3/4 {
+			if len(s.hot) <= enough && !s.isFull() {
 				return
 			}
 		}
 	}
+	s.tight = len(s.hot)
 }
