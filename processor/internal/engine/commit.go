@@ -112,6 +112,9 @@ func (t *Task) appendStores(dst []byte, number uint64) []byte {
 			t.disk.mirror(s, d.data, n, number)
 		}
 	}
+	for _, s := range t.stores {
+		s.settle()
+	}
 	return dst
 }
 

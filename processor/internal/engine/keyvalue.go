@@ -379,6 +379,7 @@ func (s *KeyValue[V]) rideAlong(budget int) int {
 	return budget
 }
 
+func (s *KeyValue[V]) settle()        { s.base.settle() }
 func (s *KeyValue[V]) liveBytes() int { return s.base.liveBytes() }
 func (s *KeyValue[V]) isDirty() bool  { return len(s.dirty) > 0 || len(s.riders) > 0 }
 func (s *KeyValue[V]) shape() shape   { return shape{disk: s.onDisk, byKey: true} }

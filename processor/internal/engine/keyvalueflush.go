@@ -24,7 +24,6 @@ func (s *KeyValue[V]) flush(dst []byte, number uint64, refused func(error)) []by
 	})
 	s.riders, s.dirty = forgetAll(s.riders), forgetAll(s.dirty)
 	s.young.reset()
-	s.base.settle()
 	s.cool()
 	return dst
 }

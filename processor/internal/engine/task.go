@@ -64,6 +64,7 @@ type store interface {
 	advance(now int64)
 	oldest() uint64
 	rideAlong(budget int) int
+	settle() // ends a commit, whether the store has changed or not
 	liveBytes() int
 	isDirty() bool
 	rowCount() int

@@ -152,7 +152,6 @@ func (s *Timers) drop(r *placed) {
 func (s *Timers) flush(dst []byte, _ uint64, _ func(error)) []byte {
 	dst = counted(dst, len(s.cancelled)+s.rows.rows, s.appendChanges)
 	s.cancelled = s.cancelled[:0]
-	s.rows.settle()
 	s.tidy()
 	return dst
 }
@@ -255,6 +254,7 @@ func (s *Timers) rideAlong(budget int) int {
 
 func (s *Timers) advance(int64)  {}
 func (s *Timers) oldest() uint64 { return s.rows.oldest() }
+func (s *Timers) settle()        { s.rows.settle() }
 func (s *Timers) liveBytes() int { return s.rows.liveBytes() }
 func (s *Timers) isDirty() bool  { return s.rows.end() != s.fresh || len(s.cancelled) > 0 }
 func (s *Timers) shape() shape   { return shape{noValue: true} }

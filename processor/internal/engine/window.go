@@ -351,6 +351,7 @@ func (s *Window[V]) restored(now int64) error {
 func (s *Window[V]) tidy() { s.rows.tidy(s.moved) }
 
 func (s *Window[V]) oldest() uint64 { return s.rows.oldest() }
+func (s *Window[V]) settle()        { s.rows.settle() }
 func (s *Window[V]) liveBytes() int { return s.rows.liveBytes() }
 func (s *Window[V]) isDirty() bool  { return len(s.dirty) > 0 || len(s.riders) > 0 }
 func (s *Window[V]) shape() shape   { return shape{} }

@@ -33,7 +33,6 @@ func (s *Window[V]) flush(dst []byte, number uint64, refused func(error)) []byte
 		return dst, changes
 	})
 	s.dirty, s.riders = forgetAll(s.dirty), s.riders[:0]
-	s.rows.settle()
 	s.tidy()
 	s.hot.cool(2 * len(s.hot.slots))
 	return dst
