@@ -39,26 +39,27 @@ const unknown = -1
 // KeyValue is a store of one value per key, durable through the journal. Its base holds what is committed, as bytes; beside it are,
 // as values, the rows that have changed since and those that were used lately.
 type KeyValue[V any] struct {
-	name   string
-	task   *Task
-	codec  stream.Codec[V]
-	base   base
-	disk   *diskState // nil: the base has a commit as soon as it is made
-	onDisk bool
-	hot    map[string]*entry[V]
-	weight int // encoded size of the committed rows in hot
-	most   int // how many may be hot
-	tight  int // so many were left when room was made
-	dirty  []*entry[V]
-	riders []rider
-	count  int // live rows
-	log    []entryChange[V]
-	ttl    int64               // 0: values stay
-	now    int64               // stream time, if values do not
-	expiry timeline[uint64]    // hashes of keys that the base has
-	young  timeline[*entry[V]] // rows that it does not have yet
-	due    []uint64            // scratch
-	key    []byte              // scratch
+	name    string
+	task    *Task
+	codec   stream.Codec[V]
+	base    base
+	disk    *diskState // nil: the base has a commit as soon as it is made
+	onDisk  bool
+	hot     map[string]*entry[V]
+	weight  int  // encoded size of the committed rows in hot
+	most    int  // how many may be hot
+	tight   int  // so many were left when room was made
+	ageless bool // while restoring: there may be rows from before the store had a ttl
+	dirty   []*entry[V]
+	riders  []rider
+	count   int // live rows
+	log     []entryChange[V]
+	ttl     int64               // 0: values stay
+	now     int64               // stream time, if values do not
+	expiry  timeline[uint64]    // hashes of keys that the base has
+	young   timeline[*entry[V]] // rows that it does not have yet
+	due     []uint64            // scratch
+	key     []byte              // scratch
 }
 
 // entry is a row as a value.
@@ -307,6 +308,7 @@ func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
 	if kind == changePut {
 		rows := s.base.len()
 		err = s.base.put(key, stored{at: at, value: value, home: number}, unknown)
+		s.ageless = s.ageless || at == 0
 		if at != 0 && s.base.len() > rows {
 			s.note(key, at)
 		}
@@ -335,18 +337,8 @@ func (s *KeyValue[V]) restored(now int64) error {
 		return nil
 	}
 	s.now = now
-	var ageless []string
-	for key, row := range s.base.all() {
-		if row.at == 0 {
-			ageless = append(ageless, string(key))
-		}
-	}
-	for _, key := range ageless {
-		if e := s.find(key); e != nil {
-			e.at = now
-			s.touch(e)
-			s.note([]byte(key), now)
-		}
+	if s.ageless {
+		s.beginToAge()
 	}
 	s.advance(now)
 	return nil

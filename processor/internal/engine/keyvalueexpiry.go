@@ -16,6 +16,24 @@ func (s *KeyValue[V]) note(key []byte, at int64) {
 	}
 }
 
+// beginToAge lets the values that were put before the store had a ttl live from now on.
+func (s *KeyValue[V]) beginToAge() {
+	var keys []string
+	for key, row := range s.base.all() {
+		if row.at == 0 {
+			keys = append(keys, string(key))
+		}
+	}
+	for _, key := range keys {
+		if e := s.find(key); e != nil {
+			e.at = s.now
+			s.touch(e)
+			s.note([]byte(key), s.now)
+		}
+	}
+	s.ageless = false
+}
+
 // advance drops what has expired: whole slices of time at once, Get hides the rest. The journal is not told: whoever restores sees it
 // from the stream time.
 func (s *KeyValue[V]) advance(now int64) {
