@@ -2,7 +2,10 @@ package engine
 
 // heapOf is a heap of values, lowest first: what container/heap is, without a call through an interface for each comparison. Each has
 // four below it, so that fewer lines of memory are read.
-type heapOf[T interface{ before(T) bool }] []T
+type heapOf[T ordered[T]] []T
+
+// ordered is what has an order.
+type ordered[T any] interface{ before(other T) bool }
 
 func (h *heapOf[T]) push(v T) {
 	*h = append(*h, v)
