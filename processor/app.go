@@ -45,7 +45,8 @@ type Config struct {
 	// StateDir is the folder of the database for stores on disk (see Medium); it is created when it is missing. One process at a time
 	// can use it, with one App. It is needed if the topology has such a store, and not used otherwise. There is no default.
 	StateDir string
-	// StateMemory is how much memory that database takes for all stores together, in bytes. 0: 256 MiB.
+	// StateMemory is how much memory stores on disk take, all together, in bytes: a quarter for values used lately, divided evenly among
+	// them, a quarter for what the database has read, half for what it has not written yet. 0: 256 MiB.
 	StateMemory int64
 }
 

@@ -104,6 +104,7 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 			err = fmt.Errorf("task %s: %w", r.task.ID(), err)
 		}
 		r.enter(TaskEnded, err)
+		r.task.CloseDisk()
 	}()
 	err = r.follow(ctx)
 	var c *committer

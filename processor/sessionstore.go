@@ -8,7 +8,7 @@ import (
 )
 
 // Sessions is a store of spans of event time, each with a value, per key. It is what aggregates of sessions are kept in. Spans are
-// dropped once stream time has passed their end by more than the retention. What is said of KeyValue holds here too.
+// dropped once stream time has passed their end by more than the retention. What is said of Windowed holds here too.
 type Sessions[V any] struct {
 	rows *Windowed[engine.SessionRow[V]]
 }

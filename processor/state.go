@@ -21,7 +21,7 @@ const (
 	// InMemory is for state that fits: fastest, and read back from the journal at every start.
 	InMemory Medium = iota + 1
 	// OnDisk is for state larger than memory: in a database in Config.StateDir, one for all stores of the process, with one memory budget
-	// (Config.StateMemory) beside the values used lately. The database is a cache of the journals: it is changed when a commit has been
+	// (Config.StateMemory), of which a quarter is for the values used lately. The database is a cache of the journals: it is changed when a commit has been
 	// appended and delivered, in one batch with the commit's position in the journal, and written to files every 5 seconds at the latest.
 	// After a restart, also after SIGKILL or loss of power, the task goes on from the position that is in files, and the journal is kept
 	// until then. A database that is missing, or that belongs to another journal, is built again from the journal, which always has every
@@ -118,7 +118,11 @@ func (r *runner) openDisk() (from uint64, err error) {
 		return 0, nil
 	}
 	r.onDisk = true
-	return r.task.OpenDisk(r.app.state.Space(r.app.topology.app + "/" + r.task.ID()))
+	from, err = r.task.OpenDisk(r.app.state.Space(r.app.topology.app + "/" + r.task.ID()))
+	if err == nil && from > 0 {
+		r.log.Info("goes on from the state database", zap.Uint64("position", from))
+	}
+	return from, err
 }
 
 // isOther reports whether reading the journal from a position has shown that the state database does not go with it, before anything

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,27 +150,66 @@ func runChild(arg string) int {
 	return 1
 }
 
+// killed runs an app in a process of its own until kill is called, which is SIGKILL.
+func killed(t *testing.T, dir string, server *embedded.Server, when func(kill func())) {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0], childArg, dir+"="+server.URL()) // #nosec: this very program
+	var said bytes.Buffer
+	child.Stderr = &said
+	require.NoError(t, child.Start())
+	var asked atomic.Bool
+	when(func() { asked.Store(true); _ = child.Process.Kill() })
+	err := child.Wait()
+	require.True(t, asked.Load(), "the app has ended by itself: %v: %s", err, said.String())
+}
+
 // TestKilledAppsGoOnFromTheirDisk kills the process of an app (SIGKILL) again and again, at any moment, and lets it end its work: no count
-// may be lost, doubled or out of order.
+// may be lost, doubled or out of order. A process that is killed while it has nothing to do has its state in files by then: the next one
+// reads the journal from there, not from its beginning.
 func TestKilledAppsGoOnFromTheirDisk(t *testing.T) {
+	t.Parallel()
 	server := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
 	client, err := stream.NewClient(embeddedtest.ConnectTo(t, server), stream.Config{})
 	require.NoError(t, err)
 	dir := filepath.Join(t.TempDir(), "state")
-	const n, kills = 6000, 12
+	const n, kills = 6000, 8
 	records := textLines(n)
 	for i := range kills {
 		produce(t, client, lines, records[i*n/kills:(i+1)*n/kills]...)
-		child := exec.CommandContext(t.Context(), os.Args[0], childArg, dir+"="+server.URL()) // #nosec: this very program
-		var said bytes.Buffer
-		child.Stderr = &said
-		require.NoError(t, child.Start())
-		timer := time.AfterFunc(time.Duration(200+rand.IntN(600))*time.Millisecond, func() { _ = child.Process.Kill() })
-		err := child.Wait()
-		require.False(t, timer.Stop(), "the app has ended by itself: %v: %s", err, said.String())
+		killed(t, dir, server, func(kill func()) {
+			time.AfterFunc(time.Duration(200+rand.IntN(600))*time.Millisecond, kill)
+		})
 	}
-	require.NoError(t, onDisk(t, client, dir, zap.NewNop()))
+	killed(t, dir, server, func(kill func()) {
+		require.Eventually(t, func() bool { return len(stateFiles(t, dir)) > 0 }, time.Minute, 10*time.Millisecond)
+		kill()
+	})
+	core, logs := observer.New(zap.InfoLevel)
+	require.NoError(t, onDisk(t, client, dir, zap.New(core)))
 	checkCounts(t, client, n)
+	require.Zero(t, logs.FilterMessageSnippet("another journal").Len())
+	var begun int
+	for _, e := range logs.FilterMessage("goes on from the state database").All() {
+		fields := e.ContextMap()
+		task, _ := fields["task"].(string)
+		journal, err := client.OpenJournal(t.Context(), strings.ReplaceAll(task, "/", "-")+"-journal")
+		require.NoError(t, err)
+		first, err := journal.First(t.Context())
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, fields["position"], first)
+		if fields["position"].(uint64) > first {
+			begun++
+		}
+	}
+	require.NotZero(t, begun, "the whole journal was read")
+}
+
+// stateFiles are the tables of a state database.
+func stateFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	require.NoError(t, err)
+	return files
 }
 
 func TestWindowsCannotBeKeptOnDisk(t *testing.T) {

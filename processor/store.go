@@ -56,7 +56,8 @@ func (c *Context[Out]) medium(store string, on []Medium) Medium {
 // ExpiringStore makes a KeyValue store whose values have a time to live: a value is gone once stream time has passed the stream time
 // of its last Put by more than ttl. Reading does not keep it alive. Nothing is called when a value goes; where something is to happen
 // then, set a timer. Len counts, beside the live values, up to a sixteenth of ttl of those that are gone. A ttl may be changed: values
-// that are there are measured by the new one, and those of a store that had none begin to age when the app starts.
+// that are there are measured by the new one, and those of a store that had none begin to age when the app starts. The store is in
+// memory, whatever Builder.KeepState says.
 func ExpiringStore[V, Out any](c *Context[Out], name string, ttl time.Duration) *KeyValue[V] {
 	full := c.declare(name)
 	if ttl <= 0 && c.w.probe != nil {
@@ -113,7 +114,7 @@ func (s *KeyValue[V]) All() iter.Seq2[string, V] { return s.s.All() }
 // Windowed is a store of rows per key and event time. Rows with the same key and time are all kept, in the order in which they
 // came. Rows are dropped once stream time has passed their time by more than the retention. To find a row takes a time that grows
 // with the logarithm of the number of rows of its key, also where rows come out of order; dropping one costs the same however
-// many there are. What is said of KeyValue holds here too.
+// many there are. The store is in memory, whatever Builder.KeepState says; otherwise what is said of KeyValue holds here too.
 type Windowed[V any] struct {
 	s *engine.Window[V]
 }
@@ -181,7 +182,7 @@ func (s *Windowed[V]) Last(key string, from, to time.Time) (value V, ok bool) {
 	return s.s.Last(key, clampNanos(from), clampNanos(to))
 }
 
-// Len returns the number of rows in memory.
+// Len returns the number of rows that have not been dropped.
 func (s *Windowed[V]) Len() int { return s.s.Len() }
 
 // clampNanos maps bounds before 1970 and after 2262 to those years; no row lies outside.

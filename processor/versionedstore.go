@@ -7,7 +7,7 @@ import (
 )
 
 // Versioned is a store of values per key that remembers what they were: a value counts from the event time with which it was put until
-// that of the next one. It is for joins that ask what was known at the time of a record. What is said of KeyValue holds here too.
+// that of the next one. It is for joins that ask what was known at the time of a record. What is said of Windowed holds here too.
 //
 // History goes back by the retention, from stream time. What was put or deleted longer ago is not taken any more, and look-ups of
 // times longer ago find nothing; the value that counts now is kept however old it is (the rules are those of Kafka's versioned

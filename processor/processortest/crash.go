@@ -86,6 +86,7 @@ func (d *Driver) crashes(t *task, c *engine.Commit, p Point) bool {
 	if d.crash == nil || !d.crash(Step{Task: t.engine.ID(), Commit: c.Number, Point: p}) {
 		return false
 	}
+	t.engine.CloseDisk()
 	d.restoreTask(t)
 	return true
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -30,7 +31,7 @@ const checkEvery = 4 << 20
 // Config says where a database is and what it may take.
 type Config struct {
 	Dir    string
-	Memory int64 // 0: DefaultMemory. Half of it caches what is read, half holds what is not in a file yet.
+	Memory int64 // 0: DefaultMemory. A quarter caches what is read, a quarter is for values (see Space.Share), half holds what is not in a file yet.
 	Logger *zap.Logger
 	FS     vfs.FS // nil: that of the operating system
 }
@@ -48,12 +49,19 @@ type DB struct {
 	flushes flushes
 	failed  atomic.Pointer[error]
 	broken  chan struct{} // closed when it has failed
-	mu      sync.RWMutex  // held for reading while the database is used
-	p       *pebble.DB    // nil: closed
+	closing chan struct{} // closed when it is about to be closed
+	close   sync.Once
+	workers sync.WaitGroup
+	values  int64        // bytes of values that all stores together may keep
+	sharers atomic.Int64 // stores in use
+	mu      sync.RWMutex // held for reading while the database is used
+	p       *pebble.DB   // nil: closed
 }
 
 // Open opens the database in a folder and creates it when it is missing.
-func Open(cfg Config) (*DB, error) {
+func Open(cfg Config) (*DB, error) { return openFlushing(cfg, flushEvery) }
+
+func openFlushing(cfg Config, every time.Duration) (*DB, error) {
 	if cfg.Memory <= 0 {
 		cfg.Memory = DefaultMemory
 	}
@@ -63,7 +71,8 @@ func Open(cfg Config) (*DB, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	db := &DB{dir: cfg.Dir, fs: cfg.FS, log: cfg.Logger, broken: make(chan struct{}), table: min(max(cfg.Memory/8, 1<<20), 64<<20)}
+	db := &DB{dir: cfg.Dir, fs: cfg.FS, log: cfg.Logger, table: min(max(cfg.Memory/8, 1<<20), 64<<20), values: cfg.Memory / 4}
+	db.broken, db.closing = make(chan struct{}), make(chan struct{})
 	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state folder %s: %w", cfg.Dir, err)
 	}
@@ -73,7 +82,7 @@ func Open(cfg Config) (*DB, error) {
 	opts := &pebble.Options{
 		FS:                          cfg.FS,
 		FormatMajorVersion:          pebble.FormatNewest,
-		CacheSize:                   max(cfg.Memory/2, 1<<20),
+		CacheSize:                   max(cfg.Memory/4, 1<<20),
 		MemTableSize:                uint64(db.table),
 		DisableWAL:                  true, // see flushes
 		MemTableStopWritesThreshold: 64,   // flushes.wait comes before, and can be interrupted; so does what fails
@@ -92,6 +101,7 @@ func Open(cfg Config) (*DB, error) {
 		return nil, db.named(err)
 	}
 	db.p = p
+	db.workers.Go(func() { db.keepFlushing(every) })
 	return db, nil
 }
 
@@ -150,6 +160,8 @@ func removeFiles(dir string) error {
 
 // Close writes what is not in files yet, and ends the background work. Calls after it return ErrClosed.
 func (db *DB) Close() (err error) {
+	db.close.Do(func() { close(db.closing) })
+	db.workers.Wait()
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	p := db.p

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -142,6 +143,38 @@ func TestClosingWhileReading(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 	require.ErrorIs(t, s.Drop(), ErrClosed)
 	require.NoError(t, db.Close())
+}
+
+// TestWhatIsAppliedGetsIntoFiles applies one batch and nothing after it: it becomes durable all the same, and is there when the process
+// is gone without having closed anything.
+func TestWhatIsAppliedGetsIntoFiles(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	db, err := openFlushing(Config{Dir: "state", Memory: smallMemory, FS: fs}, time.Millisecond)
+	require.NoError(t, err)
+	s := db.Space("s")
+	b := s.NewBatch()
+	b.Set([]byte("k"), []byte("v"))
+	epoch, err := b.Apply()
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return s.Durable() >= epoch }, time.Minute, time.Millisecond)
+	left := fs.CrashClone(vfs.CrashCloneCfg{})
+	require.NoError(t, db.Close())
+	value, ok, err := open(t, "state", left).Space("s").Get([]byte("k"))
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, "v", string(value))
+}
+
+func TestSharesOfValues(t *testing.T) {
+	db := open(t, t.TempDir(), nil)
+	a, b := db.Space("a"), db.Space("b")
+	a.Use(1)
+	require.Equal(t, smallMemory/4, a.Share())
+	b.Use(3)
+	require.Equal(t, smallMemory/16, a.Share())
+	a.Use(-1)
+	b.Use(-3)
+	require.Equal(t, smallMemory/4, b.Share())
 }
 
 func TestAFolderIsForOne(t *testing.T) {

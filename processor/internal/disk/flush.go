@@ -10,7 +10,7 @@ import (
 // Epoch counts flushes: what was applied in one is in files when it has ended.
 type Epoch uint64
 
-// flushEvery is how long what was applied may wait to be written to files.
+// flushEvery is how often what was applied is written to files.
 const flushEvery = 5 * time.Second
 
 // flushes writes what was applied to files, now and then. The library has no log here: a log would write everything once more, a file of it
@@ -22,20 +22,49 @@ type flushes struct {
 	durable Epoch // those up to it are in files
 	waiting int64 // bytes of the open epoch
 	under   <-chan struct{}
-	last    time.Time
 }
 
-// note takes note of a batch that was applied, and begins a flush if one is due. It waits for the last one if that has not ended by then.
+// keepFlushing begins a flush now and then, also when nothing more is applied, until the database is closed or has failed.
+func (db *DB) keepFlushing(every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = db.use(func(p *pebble.DB) error { return db.flushes.some(db, p) }) // whoever uses it next is told of an error
+		case <-db.closing:
+			return
+		case <-db.broken:
+			return
+		}
+	}
+}
+
+// some begins a flush of what is waiting, unless one is under way.
+func (f *flushes) some(db *DB, p *pebble.DB) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended()
+	if f.waiting == 0 || f.under != nil {
+		return nil
+	}
+	err := f.begin(db, p)
+	if err != nil {
+		db.fail(err)
+	}
+	return err
+}
+
+// note takes note of a batch that was applied, and begins a flush if much is waiting. It waits for the last one if that has not ended by
+// then.
 func (f *flushes) note(db *DB, p *pebble.DB, size int64) (Epoch, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.last.IsZero() {
-		f.open, f.last = 1, time.Now()
-	}
+	f.open = max(f.open, 1)
 	f.waiting += size
 	f.ended()
 	mine := f.open
-	if f.waiting < db.table/2 && time.Since(f.last) < flushEvery {
+	if f.waiting < db.table/2 {
 		return mine, nil
 	}
 	if f.under != nil && f.waiting < 2*db.table {
@@ -58,7 +87,7 @@ func (f *flushes) begin(db *DB, p *pebble.DB) error {
 	if err != nil {
 		return err
 	}
-	f.under, f.waiting, f.last = under, 0, time.Now()
+	f.under, f.waiting = under, 0
 	f.open++
 	return nil
 }

@@ -20,6 +20,12 @@ func (db *DB) Space(name string) *Space {
 	return &Space{db: db, prefix: append([]byte(name), 0)}
 }
 
+// Use says that so many stores more, or fewer, keep values beside the database.
+func (s *Space) Use(stores int) { s.db.sharers.Add(int64(stores)) }
+
+// Share is how many bytes of values each store in use may keep: all together have a quarter of the memory of the database.
+func (s *Space) Share() int { return int(s.db.values / max(s.db.sharers.Load(), 1)) }
+
 func (s *Space) key(key []byte) []byte { return append(slices.Clip(s.prefix), key...) }
 
 // Get returns the value of key, which is the caller's, and whether there is one.

@@ -14,8 +14,9 @@ import (
 // segments, and compares all that an arena can be asked, the order of homes included.
 func TestArenaAgainstAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a := newArena()
-		a.mask = rapid.SampledFrom([]uint64{0, 1, 7, ^uint64(0)}).Draw(t, "mask")
+		a := newMemoryBase()
+		a.slack = 0
+		a.index.mask = rapid.SampledFrom([]uint64{0, 1, 7, ^uint64(0)}).Draw(t, "mask")
 		model := map[string]stored{}
 		home := uint64(1)
 		size := rapid.SampledFrom([]int{0, 1, 200, 100_000, 400_000, 3_000_000})
@@ -89,11 +90,16 @@ func TestArenaAgainstAMap(t *testing.T) {
 					n++
 				}
 				require.Equal(t, len(model), n)
-				held := 0
+				held, used, garbage := 0, 0, 0
 				for _, s := range a.segments {
 					held += cap(s.data)
+					used += len(s.data)
+					garbage += len(s.data) - s.live
 				}
-				require.LessOrEqual(t, held, 2*live+4*len(model)+2*segmentBytes, "garbage stays")
+				require.Equal(t, used, a.held)
+				require.Equal(t, garbage, a.garbage)
+				require.LessOrEqual(t, garbage*4, used, "garbage stays")
+				require.LessOrEqual(t, held, used*3/2+segmentBytes)
 			},
 		})
 	})
@@ -101,7 +107,7 @@ func TestArenaAgainstAMap(t *testing.T) {
 
 // TestArenaForgetsGarbage overwrites a million rows at random: what is held follows what is alive.
 func TestArenaForgetsGarbage(t *testing.T) {
-	a := newArena()
+	a := newMemoryBase()
 	value := make([]byte, 100)
 	for i := range 1_000_000 {
 		key := fmt.Sprint("k", i*7919%20_000)

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"container/heap"
 	"encoding/binary"
 	"fmt"
 	"hash/crc64"
@@ -125,6 +124,9 @@ func (t *Task) appendStores(dst []byte, number uint64) []byte {
 			n := d.count()
 			t.disk.mirror(s, d.data, n, number)
 		}
+	}
+	for _, s := range t.stores {
+		s.settle()
 	}
 	return dst
 }
@@ -320,14 +322,11 @@ func (t *Task) Restored() ([]Undelivered, error) {
 			return nil, t.stateError(t.journal.lastSeq(), err)
 		}
 	}
-	t.timers, t.wallTimers = t.timers[:0], t.wallTimers[:0] // the stores of timers fill them, from a former life too
 	for _, s := range t.stores {
 		if err := s.restored(t.now); err != nil {
 			return nil, t.stateError(t.journal.lastSeq(), err)
 		}
 	}
-	heap.Init(&t.timers)
-	heap.Init(&t.wallTimers)
 	t.keep()
 	t.changed = false
 	var undelivered []Undelivered

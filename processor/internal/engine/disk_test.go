@@ -344,3 +344,110 @@ func TestHomesAfterARestart(t *testing.T) {
 	m.crash(t)
 	m.check(t)
 }
+
+// TestValuesBesideTheDatabaseAreBounded reads, without a commit, more rows than may be hot, and keys that are not there: of its own task,
+// and of one that follows it. All stores of a process together keep no more than there is for values.
+func TestValuesBesideTheDatabaseAreBounded(t *testing.T) {
+	f := &folder{fs: vfs.NewCrashableMem()}
+	f.start(t)
+	defer func() { require.NoError(t, f.db.Close()) }()
+	const rows = 10_000
+	var stores []*KeyValue[string]
+	open := func(name string) *Task {
+		task := NewTask(&Plan{App: "app", Name: name, Wire: func(t *Task) {
+			stores = append(stores, NewOnDisk(t, "a", stream.JSON[string]()), NewOnDisk(t, "b", stream.JSON[string]()))
+		}}, 0, 1<<20)
+		from, err := task.OpenDisk(f.db.Space(name))
+		require.NoError(t, err)
+		require.Zero(t, from)
+		return task
+	}
+	owner, follower := open("owner"), open("follower")
+	share := f.db.Space("owner").Share()
+	require.Equal(t, 8<<20/4/4, share)
+	for i := range rows {
+		stores[0].Put(kindKey(i), kindValue(i))
+		stores[1].Put(kindKey(i), kindValue(i))
+	}
+	c, err := owner.Commit("o", true)
+	require.NoError(t, err)
+	require.NoError(t, c.Store(1))
+	owner.Appended(c.Number, 1)
+	owner.Delivered(c.Number)
+	require.NoError(t, follower.Follow(1, c.Data))
+	for i := range rows {
+		for _, s := range stores {
+			v, ok := s.Get(kindKey(i))
+			require.True(t, ok)
+			require.Equal(t, kindValue(i), v)
+			_, ok = s.Get(kindKey(rows + i))
+			require.False(t, ok)
+			require.LessOrEqual(t, len(s.hot)*hotOverhead+s.weight, share+2*hotOverhead)
+		}
+	}
+	follower.CloseDisk()
+	require.Equal(t, 2*share, f.db.Space("owner").Share())
+}
+
+// TestJournalStaysSmallBesideIdleStores overwrites a few rows many times, in commits of any size, beside stores that do nothing: the
+// journal must follow what is alive, and the commits what is written.
+func TestJournalStaysSmallBesideIdleStores(t *testing.T) {
+	for name, store := range map[string]func(*Task, string, stream.Codec[string]) *KeyValue[string]{
+		"on disk": NewOnDisk[string], "in memory": NewKeyValue[string],
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &folder{fs: vfs.NewCrashableMem()}
+			f.start(t)
+			defer func() { require.NoError(t, f.db.Close()) }()
+			const idleRows, busyRows, commits = 300, 30, 20_000
+			var idle, busy, pair *KeyValue[string]
+			var timers *Timers
+			task := NewTask(&Plan{App: "app", Name: "sub", Wire: func(t *Task) {
+				idle, busy = store(t, "idle", stream.String()), NewOnDisk(t, "busy", stream.String())
+				pair, timers = NewKeyValue(t, "pair", stream.String()), NewWallTimers(t, "timers", func(string, int64) {})
+			}}, 0, 1<<30)
+			_, err := task.OpenDisk(f.db.Space("x"))
+			require.NoError(t, err)
+			filler := string(make([]byte, 1000))
+			for i := range idleRows {
+				idle.Put(kindKey(i), filler)
+			}
+			timers.Set("never", 1)
+			pair.Put("also", filler)
+			journal := map[uint64]int{}
+			first, held, most, largest := uint64(1), 0, 0, 0
+			for i := range commits {
+				rows := 1
+				if i%100 == 99 {
+					rows = 20
+				}
+				for j := range rows {
+					busy.Put(kindKey((i+j)%busyRows), filler)
+				}
+				c, err := task.Commit("o", true)
+				require.NoError(t, err)
+				journal[c.Number] = len(c.Data)
+				held += len(c.Data)
+				if i > 0 {
+					largest = max(largest, len(c.Data))
+				}
+				task.Appended(c.Number, c.Number)
+				require.NoError(t, c.Store(c.Number))
+				task.Delivered(c.Number)
+				if before, ok := task.Trim(); ok {
+					for ; first < before; first++ {
+						held -= journal[first]
+					}
+				}
+				most = max(most, held)
+			}
+			live := 0
+			for _, s := range task.stores {
+				live += s.liveBytes()
+			}
+			const waiting = 3 << 20 // what is applied, but not in files yet
+			require.Less(t, most, 3*live+live/2+waiting)
+			require.Less(t, largest, 20*1100*4)
+		})
+	}
+}

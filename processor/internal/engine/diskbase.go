@@ -14,12 +14,16 @@ import (
 type diskBase struct {
 	state  *diskState
 	prefix []byte
+	cool   func() // lets go of values that no longer wait for a commit to be stored
 	diskTotals
 	sweep    uint64         // the rows with lower homes ride along; 0: no sweep is under way
 	swept    []byte         // keys before it are done; nil: none
 	rested   bool           // a sweep has ended in the commit in hand
 	replayed map[string]int // while restoring: sizes of rows that the batch has changed, 0 for those it has removed
 }
+
+// sweepLooks is how many rows a sweep goes through in one commit: they need not ride along, and take their time nevertheless.
+const sweepLooks = 10_000
 
 // diskTotals are what is known of all rows of a diskBase. They are stored beside the rows.
 type diskTotals struct {
@@ -148,9 +152,13 @@ func (b *diskBase) ride() iter.Seq2[[]byte, stored] {
 		if b.sweep == 0 {
 			b.sweep, b.swept = b.state.applied+1, nil // commits after it are not in the database yet
 		}
+		looks := sweepLooks
 		for key, row := range b.from(b.swept) {
 			b.swept = append(append(b.swept[:0:0], key...), 0)
 			if row.home < b.sweep && !yield(key, row) {
+				return
+			}
+			if looks--; looks == 0 {
 				return
 			}
 		}

@@ -74,6 +74,7 @@ func (t *Task) OpenDisk(space *disk.Space) (from uint64, err error) {
 			t.disk.bases = append(t.disk.bases, d.openDisk(t.disk))
 		}
 	}
+	space.Use(len(t.disk.bases))
 	data, ok, err := space.Get([]byte("m"))
 	if err != nil {
 		return 0, fmt.Errorf("task %s: %w", t.ID(), err)
@@ -85,6 +86,13 @@ func (t *Task) OpenDisk(space *disk.Space) (from uint64, err error) {
 		return 0, t.DropDisk()
 	}
 	return t.disk.found.first.from, nil
+}
+
+// CloseDisk gives the task's part of the memory for values to the other tasks of the process. Nothing is done with the task any more.
+func (t *Task) CloseDisk() {
+	if t.disk != nil {
+		t.disk.space.Use(-len(t.disk.bases))
+	}
 }
 
 // DropDisk empties the task's share of the database, and lets Restore begin with the first entry of the journal.

@@ -5,50 +5,59 @@ import (
 	"slices"
 )
 
-// keyExpiry remembers which keys have rows in which slice of time, so that dropping costs O(1) per row, not a scan.
-type keyExpiry struct {
-	slice  int64 // length of a slice
-	keys   map[int64]map[string]struct{}
-	queue  []int64 // slices in use, ascending
-	served string  // the last (key, slice) noted: most rows come in runs
-	in     int64
+// timeline remembers what may be over, and when it is to be looked at: in slices of time, so that dropping costs O(1) per row, not a
+// scan. Whatever has rows is noted in the slice of its oldest row or in an earlier one; some of it more than once, or although it has no
+// rows any more, until its owner makes a new timeline since there is too much of that.
+type timeline[T any] struct {
+	slice int64 // length of a slice
+	notes map[int64][]T
+	queue []int64 // slices in use, ascending
+	count int
 }
 
-func newKeyExpiry(retention int64) keyExpiry {
-	return keyExpiry{slice: max(retention/16, 1), keys: make(map[int64]map[string]struct{}), in: NoTime}
+func newTimeline[T any](retention int64) timeline[T] {
+	return timeline[T]{slice: max(retention/16, 1), notes: make(map[int64][]T)}
 }
 
-func (e *keyExpiry) note(key string, at int64) {
-	slice := at / e.slice
-	if slice == e.in && key == e.served {
-		return
-	}
-	e.served, e.in = key, slice
-	keys, ok := e.keys[slice]
+func (l *timeline[T]) sliceOf(at int64) int64 { return floorDiv(at, l.slice) }
+
+func (l *timeline[T]) note(v T, at int64) {
+	slice := l.sliceOf(at)
+	notes, ok := l.notes[slice]
 	if !ok {
-		keys = make(map[string]struct{})
-		e.keys[slice] = keys
-		i, _ := slices.BinarySearch(e.queue, slice)
-		e.queue = slices.Insert(e.queue, i, slice)
+		i, _ := slices.BinarySearch(l.queue, slice)
+		l.queue = slices.Insert(l.queue, i, slice)
 	}
-	keys[key] = struct{}{}
+	l.notes[slice] = append(notes, v)
+	l.count++
 }
 
-// before yields, and forgets, the keys that have been noted in slices of time that are over at horizon.
-func (e *keyExpiry) before(horizon int64) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for len(e.queue) > 0 && e.queue[0] < horizon/e.slice {
-			slice := e.queue[0]
-			e.queue = e.queue[1:]
-			keys := e.keys[slice]
-			delete(e.keys, slice)
-			e.in = NoTime
-			for key := range keys {
-				if !yield(key) {
+// before yields, and forgets, what has been noted in slices before keep.
+func (l *timeline[T]) before(keep int64) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for len(l.queue) > 0 && l.queue[0] < keep {
+			slice := l.queue[0]
+			l.queue = slices.Delete(l.queue, 0, 1)
+			notes := l.notes[slice]
+			delete(l.notes, slice)
+			l.count -= len(notes)
+			for _, v := range notes {
+				if !yield(v) {
 					return
 				}
 			}
 		}
+	}
+}
+
+// isCrowded reports whether there are many more notes than things to note.
+func (l *timeline[T]) isCrowded(things int) bool { return l.count > 2*things+1024 }
+
+// reset forgets all notes.
+func (l *timeline[T]) reset() {
+	if l.count > 0 {
+		clear(l.notes)
+		l.queue, l.count = l.queue[:0], 0
 	}
 }
 
@@ -58,4 +67,13 @@ func horizon(now, retention int64) int64 {
 		return NoTime
 	}
 	return now - retention
+}
+
+// floorDiv is a/b, rounded down, for b > 0.
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a < 0 && q*b != a {
+		q--
+	}
+	return q
 }

@@ -1,6 +1,10 @@
 package engine
 
-import "hash/crc64"
+import (
+	"cmp"
+	"hash/crc64"
+	"slices"
+)
 
 // ledgerOfCommits is what a task knows of its journal: which commits it still holds and how much of them is garbage.
 type ledgerOfCommits struct {
@@ -10,6 +14,8 @@ type ledgerOfCommits struct {
 	bytes     int          // of all commits held
 	first     uint64       // number of the commit that a restore began with; 0: with what the database has
 	needed    uint64       // number of the oldest commit that was needed when the newest one was made; 0: not known
+	written   int          // bytes of the newest commit but for what has ridden along
+	riding    int          // bytes that ride along with the next commit
 	// recorded is what the newest commit says of delivered, withOutbox the newest commit that has produced anything.
 	recorded, withOutbox uint64
 }
@@ -24,7 +30,7 @@ type commitInfo struct {
 const trimSlack = 64 << 10
 
 func (l *ledgerOfCommits) add(number uint64, bytes int) {
-	l.last = number
+	l.last, l.written, l.riding = number, bytes-l.riding, 0
 	l.commits = append(l.commits, commitInfo{place64: place64{number: number}, bytes: bytes})
 	l.bytes += bytes
 }
@@ -70,6 +76,15 @@ func (t *Task) unneeded(before uint64) {
 		n++
 	}
 	t.forgetCommits(n)
+}
+
+// bytesBefore returns how many bytes there are of the commits before one.
+func (l *ledgerOfCommits) bytesBefore(number uint64) int {
+	bytes := l.bytes
+	for i := len(l.commits) - 1; i >= 0 && l.commits[i].number >= number; i-- {
+		bytes -= l.commits[i].bytes
+	}
+	return bytes
 }
 
 func (l *ledgerOfCommits) sizeHint() int {
@@ -121,6 +136,9 @@ func (t *Task) Delivered(number uint64) {
 	t.journal.delivered = max(t.journal.delivered, number)
 	if t.disk != nil {
 		t.disk.applied = max(t.disk.applied, number)
+		for _, b := range t.disk.bases {
+			b.cool()
+		}
 	}
 }
 
@@ -154,14 +172,11 @@ func (t *Task) Oldest() uint64 {
 // Trim returns the place in the journal before which nothing is needed any more, and forgets those commits. It is false
 // when there is too little to trim to be worth a request.
 func (t *Task) Trim() (before uint64, ok bool) {
-	keep := t.journal.delivered + 1
+	keep := t.needed()
 	for _, s := range t.stores {
 		if oldest := s.oldest(); oldest != 0 {
 			keep = min(keep, oldest)
 		}
-	}
-	if t.disk != nil {
-		keep = min(keep, t.disk.keep())
 	}
 	n, bytes := 0, 0
 	for n < len(t.journal.commits)-1 && t.journal.commits[n].number < keep && t.journal.commits[n+1].seq != 0 {
@@ -188,6 +203,15 @@ func (t *Task) forgetCommits(n int) {
 	t.journal.commits = append([]commitInfo(nil), t.journal.commits[n:]...)
 }
 
+// needed returns the number of the commit from which on the journal is needed whatever the rows are.
+func (t *Task) needed() uint64 {
+	number := t.journal.delivered + 1
+	if t.disk != nil {
+		number = min(number, t.disk.keep())
+	}
+	return number
+}
+
 // forget removes what the database knows of a commit.
 func (c *commitInfo) forget(s *diskState) {
 	if s != nil {
@@ -195,8 +219,15 @@ func (c *commitInfo) forget(s *diskState) {
 	}
 }
 
-// rideAlong adds live rows of the oldest commits to the next one when more than half of the journal is garbage, so that its
-// head can be trimmed. It adds no more than keeps the work proportional to what is written anyway.
+// rideShare is how many bytes of live rows ride along with each byte that is written anyway, and rideLeast how many always may.
+const (
+	rideShare = 3
+	rideLeast = 4 << 10
+)
+
+// rideAlong adds live rows of the oldest commits to the next one when more than half of the journal is garbage, so that its head can be
+// trimmed. It adds no more than keeps the work proportional to what is written anyway, and nothing where that would gain little, since
+// the garbage is in commits that are needed still.
 func (t *Task) rideAlong() {
 	if t.fencing {
 		return
@@ -205,27 +236,32 @@ func (t *Task) rideAlong() {
 	for _, s := range t.stores {
 		live += s.liveBytes()
 	}
-	if t.journal.bytes <= 2*live+trimSlack {
+	if t.journal.bytes <= 2*live+trimSlack || t.journal.bytesBefore(t.needed()) <= live+live/2 {
 		return
 	}
-	budget := max(4<<10, t.journal.sizeHint())
-	for t.oldestStore() != nil && budget > 0 {
-		s := t.oldestStore()
-		left := s.rideAlong(budget)
-		if left == budget {
-			return
-		}
-		budget = left
+	budget := max(rideLeast, rideShare*t.journal.written)
+	for _, s := range t.byAge() {
+		budget = s.rideAlong(budget)
 	}
+	t.journal.riding = max(rideLeast, rideShare*t.journal.written) - budget
 }
 
-// oldestStore returns the store that holds the oldest commit back.
-func (t *Task) oldestStore() store {
-	var found store
+// byAge returns the stores in the order in which they hold the journal back.
+func (t *Task) byAge() []store {
+	type aged struct {
+		store  store
+		oldest uint64
+	}
+	stores := make([]aged, 0, len(t.stores))
 	for _, s := range t.stores {
-		if o := s.oldest(); o != 0 && (found == nil || o < found.oldest()) {
-			found = s
+		if o := s.oldest(); o != 0 {
+			stores = append(stores, aged{s, o})
 		}
+	}
+	slices.SortStableFunc(stores, func(a, b aged) int { return cmp.Compare(a.oldest, b.oldest) })
+	found := make([]store, len(stores))
+	for i, a := range stores {
+		found[i] = a.store
 	}
 	return found
 }

@@ -8,10 +8,12 @@ import (
 )
 
 const (
-	// hotRows and hotBytes are how many rows of a store, and how many encoded bytes of them, are kept as values once they are committed.
+	// hotCount and hotBytes are how many rows of a store, and how many encoded bytes of them, are kept as values once they are committed.
 	// The others are decoded when they are asked for.
-	hotRows  = 1 << 17
+	hotCount = 1 << 17
 	hotBytes = 32 << 20
+	// hotOverhead is about what a row takes as a value beside its encoded bytes.
+	hotOverhead = 256
 )
 
 // base holds the committed rows of a key-value store as bytes: in memory, or on disk.
@@ -37,23 +39,27 @@ const unknown = -1
 // KeyValue is a store of one value per key, durable through the journal. Its base holds what is committed, as bytes; beside it are,
 // as values, the rows that have changed since and those that were used lately.
 type KeyValue[V any] struct {
-	name   string
-	task   *Task
-	codec  stream.Codec[V]
-	base   base
-	disk   *diskState // nil: the base has a commit as soon as it is made
-	onDisk bool
-	hot    map[string]*entry[V]
-	weight int // encoded size of the committed rows in hot
-	dirty  []*entry[V]
-	riders []rider
-	count  int // live rows
-	log    []entryChange[V]
-	ttl    int64 // 0: values stay
-	now    int64 // stream time, if values do not
-	expiry keyExpiry
-	key    []byte // scratch
-	body   []byte // scratch
+	name    string
+	task    *Task
+	codec   stream.Codec[V]
+	base    base
+	disk    *diskState // nil: the base has a commit as soon as it is made
+	onDisk  bool
+	hot     map[string]*entry[V]
+	weight  int  // encoded size of the committed rows in hot
+	most    int  // how many may be hot
+	tight   int  // so many were left when room was made
+	ageless bool // while restoring: there may be rows from before the store had a ttl
+	dirty   []*entry[V]
+	riders  []rider
+	count   int // live rows
+	log     []entryChange[V]
+	ttl     int64               // 0: values stay
+	now     int64               // stream time, if values do not
+	expiry  timeline[uint64]    // hashes of keys that the base has
+	young   timeline[*entry[V]] // rows that it does not have yet
+	due     []uint64            // scratch
+	key     []byte              // scratch
 }
 
 // entry is a row as a value.
@@ -86,9 +92,9 @@ func NewExpiring[V any](t *Task, name string, ttl int64, codec stream.Codec[V]) 
 		t.addStore(s)
 		return s
 	}
-	s := &KeyValue[V]{name: name, task: t, codec: codec, base: newArena(), hot: make(map[string]*entry[V]), ttl: ttl, now: NoTime}
+	s := &KeyValue[V]{name: name, task: t, codec: codec, base: newMemoryBase(), hot: make(map[string]*entry[V]), most: hotCount, ttl: ttl, now: NoTime}
 	if ttl > 0 {
-		s.expiry = newKeyExpiry(ttl)
+		s.expiry, s.young = newTimeline[uint64](ttl), newTimeline[*entry[V]](ttl)
 	}
 	t.addStore(s)
 	return s
@@ -102,9 +108,18 @@ func NewOnDisk[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V] 
 }
 
 func (s *KeyValue[V]) openDisk(d *diskState) *diskBase {
-	b := &diskBase{state: d, prefix: rowKey('d', s, nil)}
+	b := &diskBase{state: d, prefix: rowKey('d', s, nil), cool: s.cool}
 	s.base, s.disk = b, d
 	return b
+}
+
+// isFull reports whether more is hot than may be. What a store on disk keeps in memory counts with what it takes there: all stores of
+// the process have one budget.
+func (s *KeyValue[V]) isFull() bool {
+	if len(s.hot) > s.most || s.weight > hotBytes {
+		return true
+	}
+	return s.disk != nil && s.weight+len(s.hot)*hotOverhead > max(s.disk.space.Share(), hotOverhead)
 }
 
 // isPending reports whether a commit has written e that the base does not have yet.
@@ -133,6 +148,7 @@ func (s *KeyValue[V]) find(key string) *entry[V] {
 		s.task.Stop(err)
 		return nil
 	}
+	s.makeRoom()
 	s.hot[key] = e
 	s.weight += row.size
 	return e
@@ -143,6 +159,7 @@ func (s *KeyValue[V]) absent(key string) *entry[V] {
 	if s.disk == nil {
 		return nil
 	}
+	s.makeRoom()
 	e := &entry[V]{key: key, dead: true, used: true}
 	s.hot[key] = e
 	return e
@@ -174,21 +191,18 @@ func (s *KeyValue[V]) Put(key string, value V) {
 		s.hot[key] = e
 	}
 	s.remember(e, created)
+	if s.ttl > 0 {
+		e.at = s.now
+		if e.dead && e.size == 0 {
+			s.young.note(e, e.at)
+		}
+	}
 	if e.dead {
 		e.dead = false
 		s.count++
 	}
 	e.value = value
-	s.stamp(e)
 	s.touch(e)
-}
-
-// stamp begins the time that a value has to live.
-func (s *KeyValue[V]) stamp(e *entry[V]) {
-	if s.ttl > 0 {
-		e.at = s.now
-		s.expiry.note(e.key, e.at)
-	}
 }
 
 // touch marks an entry for the next commit.
@@ -286,29 +300,24 @@ func (s *KeyValue[V]) All() iter.Seq2[string, V] {
 func (s *KeyValue[V]) Name() string { return s.name }
 
 func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
-	kind := d.byte()
-	key := d.bytes()
-	at := d.varint()
-	_ = d.uvarint()
-	var err error
-	switch kind {
-	case changePut:
-		value := d.bytes()
-		if d.err != nil {
-			return d.err
-		}
-		err = s.base.put(key, stored{at: at, value: value, home: number}, unknown)
-		if s.ttl > 0 && at != 0 {
-			s.expiry.note(string(key), at)
-		}
-	case changeDelete:
-		if d.err != nil {
-			return d.err
-		}
-		err = s.base.remove(key, unknown)
-	default:
-		d.fail("an unknown kind of change")
+	kind, key, at, _ := d.change()
+	var value []byte
+	if kind == changePut {
+		value = d.bytes()
+	}
+	if d.err != nil {
 		return d.err
+	}
+	var err error
+	if kind == changePut {
+		rows := s.base.len()
+		err = s.base.put(key, stored{at: at, value: value, home: number}, unknown)
+		s.ageless = s.ageless || at == 0
+		if at != 0 && s.base.len() > rows {
+			s.note(key, at)
+		}
+	} else {
+		err = s.base.remove(key, unknown)
 	}
 	s.count = s.base.len()
 	if e, ok := s.hot[string(key)]; ok {
@@ -332,32 +341,11 @@ func (s *KeyValue[V]) restored(now int64) error {
 		return nil
 	}
 	s.now = now
-	var ageless []string
-	for key, row := range s.base.all() {
-		if row.at == 0 {
-			ageless = append(ageless, string(key))
-		}
-	}
-	for _, key := range ageless {
-		if e := s.find(key); e != nil {
-			s.stamp(e)
-			s.touch(e)
-		}
+	if s.ageless {
+		s.beginToAge()
 	}
 	s.advance(now)
 	return nil
-}
-
-// advance drops what has expired: whole slices of time at once, Get hides the rest. The journal is not told: whoever restores sees it
-// from the stream time.
-func (s *KeyValue[V]) advance(now int64) {
-	s.now = now
-	if s.ttl == 0 {
-		return
-	}
-	for key := range s.expiry.before(horizon(now, s.ttl)) {
-		s.expire(key)
-	}
 }
 
 // prune drops what has expired meanwhile.
@@ -365,33 +353,6 @@ func (s *KeyValue[V]) prune(now int64) {
 	if now != NoTime {
 		s.advance(now)
 	}
-}
-
-// expire drops the row of key, if it is over.
-func (s *KeyValue[V]) expire(key string) {
-	s.key = append(s.key[:0], key...)
-	e, hot := s.hot[key]
-	if !hot {
-		row, ok, err := s.base.get(s.key)
-		s.fail(err)
-		if ok && s.over(row.at) {
-			s.fail(s.base.remove(s.key, unknown))
-			s.task.gone(s, key, 0, 0)
-			s.count--
-		}
-		return
-	}
-	if e.dead || !s.over(e.at) {
-		return
-	}
-	if e.size > 0 {
-		s.task.gone(s, key, 0, 0)
-		s.fail(s.base.remove(s.key, unknown))
-		s.weight -= int(e.size)
-	}
-	e.dead, e.size = true, 0
-	s.count--
-	delete(s.hot, key)
 }
 
 func (s *KeyValue[V]) oldest() uint64 { return s.base.oldest() }
@@ -414,6 +375,7 @@ func (s *KeyValue[V]) rideAlong(budget int) int {
 	return budget
 }
 
+func (s *KeyValue[V]) settle()        { s.base.settle() }
 func (s *KeyValue[V]) liveBytes() int { return s.base.liveBytes() }
 func (s *KeyValue[V]) isDirty() bool  { return len(s.dirty) > 0 || len(s.riders) > 0 }
 func (s *KeyValue[V]) shape() shape   { return shape{disk: s.onDisk, byKey: true} }

@@ -1,46 +1,48 @@
 package engine
 
-import (
-	"encoding/binary"
-	"fmt"
-)
+import "fmt"
 
 // flush appends the changes since the last commit, and lets the base have them. A value that cannot be encoded is lost: its row is
 // deleted, and refused is told.
 func (s *KeyValue[V]) flush(dst []byte, number uint64, refused func(error)) []byte {
-	changes := 0
-	s.body = s.body[:0]
-	for _, r := range s.riders {
-		if e, ok := s.hot[string(r.key)]; !ok || !e.dirty {
-			r.row.home = number
-			s.write(r.key, r.row, r.row.size)
-			changes++
+	dst = counted(dst, len(s.riders)+len(s.dirty), func(dst []byte) (_ []byte, changes int) {
+		for _, r := range s.riders {
+			if e, ok := s.hot[string(r.key)]; !ok || !e.dirty {
+				r.row.home = number
+				dst, _ = s.write(dst, r.key, r.row, r.row.size)
+				changes++
+			}
 		}
-	}
-	s.riders = forgetAll(s.riders)
-	for _, e := range s.dirty {
-		e.dirty = false
-		if s.flushEntry(e, number, refused) {
-			changes++
+		for _, e := range s.dirty {
+			e.dirty = false
+			before := len(dst)
+			if dst = s.flushEntry(dst, e, number, refused); len(dst) > before {
+				changes++
+			}
 		}
-	}
-	s.dirty = forgetAll(s.dirty)
-	s.base.settle()
+		return dst, changes
+	})
+	s.riders, s.dirty = forgetAll(s.riders), forgetAll(s.dirty)
+	s.young.reset()
 	s.cool()
-	return append(binary.AppendUvarint(dst, uint64(changes)), s.body...)
+	return dst
 }
 
-// flushEntry reports whether there was anything to write.
-func (s *KeyValue[V]) flushEntry(e *entry[V], number uint64, refused func(error)) bool {
+// flushEntry appends nothing if there is nothing to write.
+func (s *KeyValue[V]) flushEntry(dst []byte, e *entry[V], number uint64, refused func(error)) []byte {
 	s.weight -= int(e.size)
 	s.key = append(s.key[:0], e.key...)
 	if !e.dead {
 		value, err := s.codec.Encode(e.value)
 		if err == nil {
-			row := stored{at: e.at, value: value, home: number}
-			e.size, e.home = int32(s.write(s.key, row, int(e.size))), number
-			s.weight += int(e.size)
-			return true
+			size := 0
+			dst, size = s.write(dst, s.key, stored{at: e.at, value: value, home: number}, int(e.size))
+			if e.size == 0 {
+				s.note(s.key, e.at)
+			}
+			e.size, e.home = int32(size), number
+			s.weight += size
+			return dst
 		}
 		refused(fmt.Errorf("the value of key %q cannot be encoded and is dropped: %w", e.key, err))
 		e.dead = true
@@ -50,27 +52,20 @@ func (s *KeyValue[V]) flushEntry(e *entry[V], number uint64, refused func(error)
 		delete(s.hot, e.key)
 	}
 	if e.size == 0 { // it came and went between two commits, or has expired
-		return false
+		return dst
 	}
-	s.body = append(s.body, changeDelete)
-	s.body = appendString(s.body, s.key)
-	s.body = binary.AppendVarint(s.body, e.at)
-	s.body = binary.AppendUvarint(s.body, 0)
 	s.fail(s.base.remove(s.key, int(e.size)))
 	e.size, e.home = 0, number
-	return true
+	return appendRowID(append(dst, changeDelete), s.key, e.at, 0)
 }
 
-// write appends a row to the commit and lets the base have it. It returns the size of the change.
-func (s *KeyValue[V]) write(key []byte, row stored, old int) int {
-	start := len(s.body)
-	s.body = append(s.body, changePut)
-	s.body = appendString(s.body, key)
-	s.body = binary.AppendVarint(s.body, row.at)
-	s.body = binary.AppendUvarint(s.body, 0)
-	s.body = appendString(s.body, row.value)
+// write appends a row to the commit and lets the base have it. It returns the size of the change, too.
+func (s *KeyValue[V]) write(dst, key []byte, row stored, old int) (_ []byte, size int) {
+	start := len(dst)
+	dst = appendRowID(append(dst, changePut), key, row.at, 0)
+	dst = appendString(dst, row.value)
 	s.fail(s.base.put(key, row, old))
-	return len(s.body) - start
+	return dst, len(dst) - start
 }
 
 func (s *KeyValue[V]) fail(err error) {
@@ -79,11 +74,21 @@ func (s *KeyValue[V]) fail(err error) {
 	}
 }
 
-// cool lets go of values that have not been used lately, when there are too many.
+// makeRoom lets go of values so that another one may become hot. Where little could be let go of, since commits are under way, it waits
+// until there are some more.
+func (s *KeyValue[V]) makeRoom() {
+	if len(s.hot) >= s.tight+s.tight/4 {
+		s.cool()
+	}
+}
+
+// cool lets go of values that have not been used lately, when there are too many, until there is some room.
 func (s *KeyValue[V]) cool() {
-	if len(s.hot) <= hotRows && s.weight <= hotBytes {
+	s.tight = 0
+	if !s.isFull() {
 		return
 	}
+	enough := len(s.hot) * 3 / 4
 	for range 2 { // the second time for those that were used
 		for key, e := range s.hot {
 			switch {
@@ -93,9 +98,10 @@ func (s *KeyValue[V]) cool() {
 				s.weight -= int(e.size)
 				delete(s.hot, key)
 			}
-			if len(s.hot) <= hotRows*3/4 && s.weight <= hotBytes*3/4 {
+			if len(s.hot) <= enough && !s.isFull() {
 				return
 			}
 		}
 	}
+	s.tight = len(s.hot)
 }

@@ -18,4 +18,4 @@ func (t *Task) StoreSizes() []StoreSize {
 
 func (s *KeyValue[V]) rowCount() int { return s.Len() }
 func (s *Window[V]) rowCount() int   { return s.Len() }
-func (s *Timers) rowCount() int      { return len(s.set) } // with those whose cancellation waits for a commit
+func (s *Timers) rowCount() int      { return s.rows.rows } // with those whose cancellation waits for a commit

@@ -30,7 +30,9 @@ type machine struct {
 	model model
 	saved model // the model at the last commit
 
-	folder *folder // nil: all in memory
+	folder  *folder // nil: all in memory
+	collide bool    // hashes of keys are equal
+	most    int     // how many rows may be hot
 }
 
 type model struct {
@@ -63,14 +65,19 @@ func (m model) clone() model {
 	return c
 }
 
+type timerID struct {
+	key string
+	at  int64
+}
+
 const retention = 50
 
 func newMachine() *machine {
-	m := &machine{journal: map[uint64][]byte{}, first: 1}
+	m := &machine{journal: map[uint64][]byte{}, first: 1, most: hotCount}
 	m.model = model{now: NoTime, kv: map[string]string{}, exp: map[string]modelRow{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
 	m.saved = m.model.clone()
 	m.make()
-	m.shadow = &machine{}
+	m.shadow = m.another(nil)
 	return m
 }
 
@@ -93,6 +100,24 @@ func (m *machine) make() {
 		})
 	}}
 	m.task = NewTask(plan, 0, 1<<20)
+	m.kv.most, m.exp.most, m.win.hot.most = m.most, m.most, m.most
+	for _, store := range []*KeyValue[string]{m.kv, m.exp} {
+		if b, inMemory := store.base.(*memoryBase); inMemory {
+			b.slack = 0
+			if m.collide {
+				b.index.mask = 0
+			}
+		}
+	}
+	m.win.rows.slack, m.timers.rows.slack, m.walls.rows.slack = 0, 0, 0
+	if m.collide {
+		m.win.index.mask, m.timers.index.mask, m.walls.index.mask = 0, 1, 0
+	}
+}
+
+// another returns a machine of the same kind.
+func (m *machine) another(f *folder) *machine {
+	return &machine{folder: f, collide: m.collide, most: m.most}
 }
 
 func (m *machine) commit(t require.TestingT) {
@@ -167,7 +192,7 @@ func (m *machine) takeOver(t require.TestingT) {
 	require.NoError(t, err)
 	m.task, m.kv, m.exp, m.win, m.timers, m.walls, m.fired = warm.task, warm.kv, warm.exp, warm.win, warm.timers, warm.walls, warm.fired
 	m.model = m.saved.clone()
-	m.shadow = &machine{folder: m.folder}
+	m.shadow = m.another(m.folder)
 	m.folder = warm.folder
 	m.follow(t)
 }
@@ -343,7 +368,14 @@ var keys = []string{"a", "b", "", "c.d"}
 // TestStateSurvivesAnything runs random work on stores and timers, commits and crashes at random, and compares with a model
 // after every step. The journal is trimmed as the engine says, so that a row trimmed too early would be missed.
 func TestStateSurvivesAnything(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) { survive(t, newMachine(), nil) })
+	rapid.Check(t, func(t *rapid.T) {
+		m := newMachine()
+		m.collide = rapid.Bool().Draw(t, "keys collide")
+		m.most = rapid.SampledFrom([]int{0, 1, hotCount}).Draw(t, "hot rows")
+		m.make()
+		m.shadow = m.another(nil)
+		survive(t, m, nil)
+	})
 }
 
 // survive does anything, and more, to a machine.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"container/heap"
 	"errors"
 	"fmt"
 	"math"
@@ -66,6 +65,7 @@ type store interface {
 	advance(now int64)
 	oldest() uint64
 	rideAlong(budget int) int
+	settle() // ends a commit, whether the store has changed or not
 	liveBytes() int
 	isDirty() bool
 	rowCount() int
@@ -80,8 +80,8 @@ type Task struct {
 	inputs     []input
 	stores     []store
 	disk       *diskState // nil: no store is on disk
-	timers     timerHeap
-	wallTimers timerHeap
+	timers     timerFamily
+	wallTimers timerFamily
 	now        int64
 	current    *Raw      // the record in hand, nil in a timer
 	changes    []changer // what the record in hand, or the timer, has changed, in order
@@ -216,13 +216,7 @@ func (t *Task) CloseAll() error {
 		if _, ok := t.NextTimer(); !ok {
 			break
 		}
-		last := t.now
-		for _, r := range t.timers {
-			if !r.dead {
-				last = max(last, r.at)
-			}
-		}
-		if err := t.Advance(last); err != nil {
+		if err := t.Advance(t.timers.last(t.now)); err != nil {
 			return err
 		}
 	}
@@ -239,18 +233,17 @@ func (t *Task) moveTo(now int64) {
 }
 
 func (t *Task) fireUntil(now int64) {
-	for len(t.timers) > 0 && t.timers[0].at <= now && t.err == nil {
-		r := heap.Pop(&t.timers).(*row[timerOp])
-		if r.dead {
-			continue
+	for t.err == nil {
+		timers, r, ok := t.timers.pop(now)
+		if !ok {
+			return
 		}
-		timers := r.value.timers
-		timers.spent(r)
+		timers.spent(&r)
 		if r.at > t.now {
 			t.setNow(r.at)
 		}
 		t.changed = true
-		timers.fire(r.key, r.at)
+		timers.fire(string(r.key), r.at)
 		t.keep()
 	}
 }
@@ -258,16 +251,15 @@ func (t *Task) fireUntil(now int64) {
 // AdvanceWall fires the timers by the clock that are due at now, in order of time, operator and key, and says whether one was.
 func (t *Task) AdvanceWall(now int64) (fired bool, err error) {
 	t.current = nil
-	for n := len(t.wallTimers); n > 0 && t.err == nil; n-- { // those set meanwhile come next time
-		at, ok := t.NextWallTimer()
-		if !ok || at > now {
+	defer t.wallTimers.rest()
+	for n := t.wallTimers.waiting(); n > 0 && t.err == nil; n-- { // those set meanwhile come next time
+		timers, r, ok := t.wallTimers.pop(now)
+		if !ok {
 			break
 		}
-		r := heap.Pop(&t.wallTimers).(*row[timerOp])
-		timers := r.value.timers
-		timers.spent(r)
+		timers.spent(&r)
 		t.changed, fired, t.inWall = true, true, true
-		timers.fire(r.key, r.at)
+		timers.fire(string(r.key), r.at)
 		t.inWall = false
 		t.keep()
 		t.fireUntil(t.now) // what it has set for event times that are past

@@ -1,39 +1,42 @@
 package engine
 
-import "container/heap"
+import "encoding/binary"
 
 // Timers are the timers of one operator by event time, or those by the clock. A timer is a key and a time; setting it twice is
-// setting it once.
+// setting it once. They are kept as rows of an arena from the start: those of the commit in hand stand at its end.
 type Timers struct {
-	name string
-	task *Task
-	wall bool // by the clock
-	op   int  // rank of the operator in the task: timers of one time fire in this order
-	fire func(key string, at int64)
-	set  map[timerID]*row[timerOp]
-	most int // how many may be set before prune looks through them again
-	heap *timerHeap
-	led  ledger[timerOp]
-	log  []rowChange[timerOp]
+	name      string
+	task      *Task
+	wall      bool // by the clock
+	op        int  // rank of the operator in the task: timers of one time fire in this order
+	fire      func(key string, at int64)
+	family    *timerFamily
+	rows      arena
+	index     hashIndex // by id
+	queue     timerQueue
+	count     int      // those that are set
+	fresh     uint64   // rows from here on wait for the next commit
+	cancelled []uint64 // committed rows that are dead, or were: the journal is to be told
+	most      int      // how many may be set before prune looks through them again
+	log       []timerChange
+	id        []byte // scratch
 }
 
-type timerID struct {
-	key string
-	at  int64
+// timerChange is what a timer was before a change.
+type timerChange struct {
+	pos uint64
+	set bool
 }
-
-// timerOp lets the task's one heap find the operator of a timer.
-type timerOp struct{ timers *Timers }
 
 // NewTimers returns the timers of an operator and registers them with t under name. fire is called when stream time
 // reaches a timer, with stream time set to the timer's own time.
 func NewTimers(t *Task, name string, fire func(key string, at int64)) *Timers {
-	return newTimers(t, &Timers{name: name, fire: fire, heap: &t.timers})
+	return newTimers(t, &Timers{name: name, fire: fire, family: &t.timers})
 }
 
 // NewWallTimers returns the timers of an operator that follow the clock: fire is called by AdvanceWall.
 func NewWallTimers(t *Task, name string, fire func(key string, at int64)) *Timers {
-	return newTimers(t, &Timers{name: name, fire: fire, heap: &t.wallTimers, wall: true})
+	return newTimers(t, &Timers{name: name, fire: fire, family: &t.wallTimers, wall: true})
 }
 
 func newTimers(t *Task, s *Timers) *Timers {
@@ -42,185 +45,221 @@ func newTimers(t *Task, s *Timers) *Timers {
 		t.addStore(former)
 		return former
 	}
-	s.task, s.op, s.set = t, len(t.stores), make(map[timerID]*row[timerOp])
+	s.task, s.op, s.rows = t, len(t.stores), arena{bare: true, slack: tolerated}
+	s.index = newHashIndex(func(pos uint64, id []byte) bool {
+		r := s.rows.rowAt(pos)
+		n := len(id) - 8
+		return uint64(r.at) == binary.BigEndian.Uint64(id[n:]) && string(r.key) == string(id[:n])
+	})
+	s.family.all = append(s.family.all, s)
 	t.addStore(s)
 	return s
 }
 
+// appendTimerID appends what tells a timer from others to dst.
+func appendTimerID[S string | []byte](dst []byte, key S, at int64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, key...), uint64(at))
+}
+
+// find leaves the id of the timer in s.id.
+func (s *Timers) find(key string, at int64) (hash, pos uint64, ok bool) {
+	s.id = appendTimerID(s.id[:0], key, at)
+	hash = s.index.hash(s.id)
+	pos, ok = s.index.find(hash, s.id)
+	return hash, pos, ok
+}
+
+func (s *Timers) hashOf(r *placed) uint64 {
+	s.id = appendTimerID(s.id[:0], r.key, r.at)
+	return s.index.hash(s.id)
+}
+
+func (s *Timers) isSet(pos uint64) bool { return s.rows.state(pos) == 0 }
+
 // Set makes the timer of key fire at the given event time, or as soon as the record in hand is done if that is past.
 func (s *Timers) Set(key string, at int64) {
-	id := timerID{key, at}
-	r, ok := s.set[id]
-	if ok && !r.dead {
+	hash, pos, ok := s.find(key, at)
+	if ok && s.isSet(pos) {
 		return
 	}
 	if !ok {
-		r = &row[timerOp]{key: key, at: at, value: timerOp{s}}
-		s.set[id] = r
+		pos = s.rows.append([]byte(key), at, 0, nil, s.task.journal.last+1)
+		s.rows.mark(pos, rowDead)
+		s.index.set(hash, s.id, pos, false)
 	}
-	s.remember(r, !ok)
-	r.dead = false
-	heap.Push(s.heap, r)
-	s.led.touch(r)
+	s.change(pos, true)
+	if !s.family.add(s, at, pos) {
+		s.wait(at, hash)
+	}
 }
 
-func (s *Timers) remember(r *row[timerOp], created bool) {
-	s.log = append(s.log, before(r, created))
+// Cancel removes the timer of key at the given time; it is no error if there is none.
+func (s *Timers) Cancel(key string, at int64) {
+	if _, pos, ok := s.find(key, at); ok && s.isSet(pos) {
+		s.change(pos, false)
+	}
+}
+
+// change sets or cancels a timer whose row is there. A row that is dead leaves with the next commit, its place in the queue is given up
+// when its turn comes.
+func (s *Timers) change(pos uint64, set bool) {
+	s.log = append(s.log, timerChange{pos: pos, set: !set})
 	s.task.note(s)
+	s.put(pos, set)
+}
+
+func (s *Timers) put(pos uint64, set bool) {
+	if set {
+		s.rows.mark(pos, 0)
+		s.count++
+		return
+	}
+	s.rows.mark(pos, rowDead)
+	s.count--
+	if pos < s.fresh {
+		s.cancelled = append(s.cancelled, pos)
+	}
 }
 
 func (s *Timers) undo() {
 	c := popLast(&s.log)
-	s.led.putBack(c)
-	if c.created {
-		c.row.dead = true // its place in the heap is given up when its turn comes
-		delete(s.set, timerID{c.row.key, c.row.at})
-	}
+	s.put(c.pos, c.set)
 }
 
 func (s *Timers) forget() { s.log = forgetAll(s.log) }
 
-// Cancel removes the timer of key at the given time; it is no error if there is none.
-func (s *Timers) Cancel(key string, at int64) {
-	r, ok := s.set[timerID{key, at}]
-	if !ok || r.dead {
-		return
-	}
-	s.remember(r, false)
-	r.dead = true // its place in the heap is given up when its turn comes
-	s.led.touch(r)
-}
-
 // Len returns the number of timers that are set.
-func (s *Timers) Len() int {
-	n := 0
-	for _, r := range s.set {
-		if !r.dead {
-			n++
-		}
-	}
-	return n
-}
+func (s *Timers) Len() int { return s.count }
 
 // Name returns the name under which the timers are kept.
 func (s *Timers) Name() string { return s.name }
 
 // spent forgets a timer that is about to fire. Of event time the journal is not told: stream time tells.
-func (s *Timers) spent(r *row[timerOp]) {
+func (s *Timers) spent(r *placed) {
 	if s.wall {
-		r.dead = true
-		s.led.touch(r)
+		s.put(r.pos, false)
 		return
 	}
-	delete(s.set, timerID{r.key, r.at})
-	s.led.expire(r)
-	s.task.gone(s, r.key, r.at, r.seq)
-}
-
-func (s *Timers) flush(dst []byte, number uint64, refused func(error)) []byte {
-	return s.led.flush(dst, number, s.drop, refused)
-}
-
-func (s *Timers) drop(r *row[timerOp]) {
-	if id := (timerID{r.key, r.at}); s.set[id] == r {
-		delete(s.set, id)
+	s.count--
+	s.drop(r)
+	if s.task.disk != nil {
+		s.task.gone(s, string(r.key), r.at, 0)
 	}
+}
+
+func (s *Timers) drop(r *placed) {
+	hash := s.hashOf(r)
+	s.index.remove(hash, s.id)
+	s.rows.drop(r.pos)
+}
+
+// flush appends the changes since the last commit.
+func (s *Timers) flush(dst []byte, _ uint64, _ func(error)) []byte {
+	dst = counted(dst, len(s.cancelled)+s.rows.rows, s.appendChanges)
+	s.cancelled = s.cancelled[:0]
+	s.tidy()
+	return dst
+}
+
+func (s *Timers) appendChanges(dst []byte) (_ []byte, changes int) {
+	for _, pos := range s.cancelled {
+		if r := s.rows.rowAt(pos); r.state == rowDead {
+			dst = appendRowID(append(dst, changeDelete), r.key, r.at, 0)
+			changes++
+			s.drop(&r)
+		}
+	}
+	for r := range s.rows.from(s.fresh, rowDropped) {
+		if r.state == rowDead { // it came and went between two commits
+			s.drop(&r)
+			continue
+		}
+		dst = appendRowID(append(dst, changePut), r.key, r.at, 0)
+		changes++
+	}
+	return dst, changes
+}
+
+// tidy is called when all rows are committed.
+func (s *Timers) tidy() {
+	s.rows.tidy(func(r *placed, pos uint64) {
+		hash := s.hashOf(r)
+		s.index.set(hash, s.id, pos, true)
+	})
+	s.fresh = s.rows.end()
 }
 
 func (s *Timers) restore(d *decoder, number uint64) error {
-	c, err := s.led.decode(d)
-	if err != nil {
-		return err
+	kind, key, at, _ := d.change()
+	if d.err != nil {
+		return d.err
 	}
-	id := timerID{c.key, c.at}
-	r, ok := s.set[id]
-	if c.deleted {
-		if ok {
-			s.led.unlink(r)
-			delete(s.set, id)
-		}
-		return nil
+	s.id = appendTimerID(s.id[:0], key, at)
+	hash := s.index.hash(s.id)
+	old, had := s.index.find(hash, s.id)
+	switch {
+	case kind == changePut:
+		s.index.set(hash, s.id, s.rows.append(key, at, 0, nil, number), had)
+	case had:
+		s.index.remove(hash, s.id)
 	}
-	if !ok {
-		r = &row[timerOp]{key: c.key, at: c.at, value: timerOp{s}}
-		s.set[id] = r
+	if had {
+		s.rows.drop(old)
 	}
-	s.led.link(r, number, c.size)
+	s.count = s.rows.rows
+	s.tidy()
 	return nil
 }
 
+// restored drops the timers that have fired, of which the journal says nothing, and lets the others wait.
 func (s *Timers) restored(now int64) error {
-	for _, r := range s.set {
-		if r.at <= now && !s.wall {
-			s.spent(r)
-		} else {
-			heap.Push(s.heap, r)
-		}
-	}
+	s.dropFired(now)
+	s.line()
 	return nil
 }
 
-// prune drops the timers that have fired meanwhile, of which the journal says nothing. It looks through all of them whenever
-// they have doubled.
-func (s *Timers) prune(now int64) {
-	if s.wall || len(s.set) < s.most {
+func (s *Timers) dropFired(now int64) {
+	if s.wall {
 		return
 	}
-	for _, r := range s.set {
+	for r := range s.rows.all() {
 		if r.at <= now {
-			s.spent(r)
+			s.spent(&r)
 		}
 	}
-	s.most = 2*len(s.set) + 1024
+	s.tidy()
 }
 
-func (s *Timers) advance(int64)            {}
-func (s *Timers) oldest() uint64           { return s.led.oldest() }
-func (s *Timers) rideAlong(budget int) int { return s.led.rideAlong(budget) }
-func (s *Timers) liveBytes() int           { return s.led.live }
-func (s *Timers) isDirty() bool            { return len(s.led.dirty) > 0 }
-func (s *Timers) shape() shape             { return shape{noValue: true} }
-
-// timerHeap orders all timers of a task by time, then operator, then key: the order does not depend on when they were set.
-type timerHeap []*row[timerOp]
-
-func (h timerHeap) Len() int { return len(h) }
-func (h timerHeap) Less(i, j int) bool {
-	a, b := h[i], h[j]
-	if a.at != b.at {
-		return a.at < b.at
+// prune drops the timers that have fired meanwhile. It looks through all of them whenever they have doubled.
+func (s *Timers) prune(now int64) {
+	if s.count >= s.most {
+		s.dropFired(now)
+		s.most = 2*s.count + 1024
 	}
-	if a.value.timers.op != b.value.timers.op {
-		return a.value.timers.op < b.value.timers.op
-	}
-	return a.key < b.key
-}
-func (h timerHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *timerHeap) Push(x any) { *h = append(*h, x.(*row[timerOp])) }
-
-// Pop implements heap.Interface.
-func (h *timerHeap) Pop() any {
-	old := *h
-	r := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return r
 }
 
-// NextTimer returns the time of the event-time timer that fires next, and whether there is one.
-func (t *Task) NextTimer() (at int64, ok bool) { return t.timers.next() }
-
-// NextWallTimer returns the time of the timer by the clock that fires next, and whether there is one.
-func (t *Task) NextWallTimer() (at int64, ok bool) { return t.wallTimers.next() }
-
-func (h *timerHeap) next() (at int64, ok bool) {
-	for len(*h) > 0 && (*h)[0].dead {
-		heap.Pop(h)
+// rideAlong takes the rows that hold the journal back into the next commit, up to budget bytes of them, and returns what is left of it.
+func (s *Timers) rideAlong(budget int) int {
+	if budget <= 0 {
+		return budget
 	}
-	if len(*h) == 0 {
-		return 0, false
+	for r := range s.rows.ride() {
+		if r.pos >= s.fresh {
+			break
+		}
+		hash := s.hashOf(&r)
+		s.index.set(hash, s.id, s.rows.append(r.key, r.at, 0, nil, s.task.journal.last+1), true)
+		s.rows.drop(r.pos)
+		if budget -= r.size; budget <= 0 {
+			break
+		}
 	}
-	return (*h)[0].at, true
+	return budget
 }
+
+func (s *Timers) advance(int64)  {}
+func (s *Timers) oldest() uint64 { return s.rows.oldest() }
+func (s *Timers) settle()        { s.rows.settle() }
+func (s *Timers) liveBytes() int { return s.rows.liveBytes() }
+func (s *Timers) isDirty() bool  { return s.rows.end() != s.fresh || len(s.cancelled) > 0 }
+func (s *Timers) shape() shape   { return shape{noValue: true} }

@@ -1,33 +1,47 @@
 package engine
 
 import (
+	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/rossby-streams/rossby/stream"
 )
 
 // Window is a store of rows per key, ordered by event time. Rows of one key and time are kept side by side in the order in
 // which they came. A row is dropped when stream time has passed its time by more than the retention.
+//
+// What is committed is in an arena, as bytes; rows that have changed since, and those that were used lately, are hot: values. An index
+// leads from a key to its row, or to a list where it has several.
 type Window[V any] struct {
 	name      string
 	task      *Task
+	codec     stream.Codec[V]
 	retention int64
-	keys      map[string]*rowList[V]
-	led       ledger[V]
+	rows      arena
+	index     hashIndex // keys to refs
+	lists     []*rowList
+	free      []uint32 // places in lists
+	hot       hotRows[V]
+	dirty     []*hotRow[V]
+	riders    []uint64 // positions of rows that are written again so that the journal can be trimmed
 	seq       uint64
 	now       int64
 	size      int
-	expiry    expiry[V]
+	expiry    timeline[uint64] // hashes of keys
 	log       []rowChange[V]
+	single    rowList // scratch, as are the others
+	expiring  []uint64
+	key, warm []byte
 }
 
-// expiry remembers in which slice of time the oldest row of each key lies, so that dropping costs O(1) per row, not a scan.
-type expiry[V any] struct {
-	slice int64                   // length of a slice
-	lists map[int64][]*rowList[V] // those that are due; and some that have been due elsewhere since
-	queue []int64                 // slices in use, ascending
-}
+// A ref is the position of a row in the arena, or says which of the hot rows it is, or which list has the rows of a key.
+const (
+	refHot  = 1 << 63
+	refList = 1 << positionBits
+)
+
+// hotLooks is how many hot rows are looked at for one that can go when another one comes.
+const hotLooks = 8
 
 // NewWindow returns an empty store and registers it with t under name. retention is in nanoseconds, at least 1.
 func NewWindow[V any](t *Task, name string, retention int64, codec stream.Codec[V]) *Window[V] {
@@ -35,12 +49,18 @@ func NewWindow[V any](t *Task, name string, retention int64, codec stream.Codec[
 		t.addStore(s)
 		return s
 	}
-	s := &Window[V]{
-		name: name, task: t, retention: retention, now: NoTime,
-		keys:   make(map[string]*rowList[V]),
-		led:    ledger[V]{codec: codec},
-		expiry: expiry[V]{slice: max(retention/16, 1), lists: make(map[int64][]*rowList[V])},
-	}
+	s := &Window[V]{name: name, task: t, codec: codec, retention: retention, now: NoTime, expiry: newTimeline[uint64](retention)}
+	s.rows.slack, s.hot.most = tolerated, hotCount
+	s.hot.cold = func(r *hotRow[V]) { s.lead(r, r.pos) }
+	s.index = newHashIndex(func(ref uint64, key []byte) bool {
+		if ref&refList != 0 {
+			ref = s.list(ref).newest().ref
+		}
+		if ref&refHot != 0 {
+			return s.hot.at(ref).key == string(key)
+		}
+		return string(s.rows.keyAt(ref)) == string(key)
+	})
 	t.addStore(s)
 	return s
 }
@@ -58,10 +78,12 @@ func (s *Window[V]) Add(key string, at int64, value V) bool {
 		return false
 	}
 	s.seq++
-	r := &row[V]{key: key, at: at, seq: s.seq, value: value}
+	s.hot.cool(hotLooks)
+	r := &hotRow[V]{key: key, at: at, seq: s.seq, value: value, pos: nowhere, used: true}
+	s.hot.add(r)
 	s.remember(r, true)
-	s.insert(r)
-	s.led.touch(r)
+	s.insert(s.keyed(key), listed{at, r.seq, r.ref()})
+	s.touch(r)
 	return true
 }
 
@@ -73,7 +95,7 @@ func (s *Window[V]) Set(id RowID, value V) bool {
 	}
 	s.remember(r, false)
 	r.value = value
-	s.led.touch(r)
+	s.touch(r)
 	return true
 }
 
@@ -86,26 +108,47 @@ func (s *Window[V]) Remove(id RowID) {
 	s.remember(r, false)
 	var none V
 	r.value, r.dead = none, true
-	s.take(r)
-	s.led.touch(r)
+	s.take(s.keyed(r.key), r.at, r.seq)
+	s.touch(r)
 }
 
-func (s *Window[V]) remember(r *row[V], created bool) {
-	s.log = append(s.log, before(r, created))
+// touch marks a row for the next commit. What is committed of it does not ride along then.
+func (s *Window[V]) touch(r *hotRow[V]) {
+	if !r.dirty {
+		r.dirty = true
+		s.dirty = append(s.dirty, r)
+		s.mark(r, rowDead)
+	}
+}
+
+func (s *Window[V]) mark(r *hotRow[V], state byte) {
+	if r.pos != nowhere {
+		s.rows.mark(r.pos, state)
+	}
+}
+
+func (s *Window[V]) remember(r *hotRow[V], created bool) {
+	s.log = append(s.log, rowChange[V]{row: r, value: r.value, dead: r.dead, dirty: r.dirty, created: created})
 	s.task.note(s)
 }
 
 func (s *Window[V]) undo() {
 	c := popLast(&s.log)
 	r := c.row
-	switch {
-	case c.created:
-		s.take(r)
-		s.seq--
-	case r.dead && !c.dead:
-		s.insert(r)
+	if r.dead && !c.dead {
+		s.insert(s.keyed(r.key), listed{r.at, r.seq, r.ref()})
 	}
-	s.led.putBack(c)
+	if r.dirty && !c.dirty { // then this change has put it at the end
+		popLast(&s.dirty)
+		r.dirty = false
+		s.mark(r, 0)
+	}
+	r.value, r.dead = c.value, c.dead
+	if c.created {
+		s.take(s.keyed(r.key), r.at, r.seq)
+		s.hot.remove(r)
+		s.seq--
+	}
 }
 
 func (s *Window[V]) forget() { s.log = forgetAll(s.log) }
@@ -114,13 +157,29 @@ func (s *Window[V]) forget() { s.log = forgetAll(s.log) }
 // meanwhile, but for Set on a row that has been yielded.
 func (s *Window[V]) Range(key string, from, to int64) iter.Seq2[RowID, V] {
 	return func(yield func(RowID, V) bool) {
-		list, ok := s.keys[key]
-		if !ok {
+		from = max(from, s.horizon())
+		list := s.rowsOf(s.keyed(key))
+		if list == nil {
 			return
 		}
-		for r := range list.between(max(from, s.horizon()), to) {
-			if !yield(RowID{Key: r.key, At: r.at, Seq: r.seq}, r.value) {
-				return
+		if list == &s.single {
+			if e := list.oldest(); e.at >= from && e.at <= to {
+				if r := s.value(key, e); r != nil {
+					yield(RowID{Key: key, At: r.at, Seq: r.seq}, r.value)
+				}
+			}
+			return
+		}
+		for p := list.search(from, 0); p.block < len(list.blocks); p = (place{p.block + 1, 0}) {
+			rows := list.blocks[p.block][p.index:]
+			for i := range rows {
+				if rows[i].at > to {
+					return
+				}
+				r := s.value(key, &rows[i])
+				if r == nil || !yield(RowID{Key: key, At: r.at, Seq: r.seq}, r.value) {
+					return
+				}
 			}
 		}
 	}
@@ -128,14 +187,13 @@ func (s *Window[V]) Range(key string, from, to int64) iter.Seq2[RowID, V] {
 
 // Rows returns the values that Range yields as one slice, which is the caller's; nil if there are none.
 func (s *Window[V]) Rows(key string, from, to int64) []V {
-	list, first, behind := s.span(key, from, to)
-	n := list.distance(first, behind)
+	n := s.Count(key, from, to)
 	if n == 0 {
 		return nil
 	}
 	values := make([]V, 0, n)
-	for r := range list.between(max(from, s.horizon()), to) {
-		values = append(values, r.value)
+	for _, value := range s.Range(key, from, to) {
+		values = append(values, value)
 	}
 	return values
 }
@@ -152,16 +210,12 @@ func (s *Window[V]) Last(key string, from, to int64) (value V, ok bool) {
 	if first == behind {
 		return value, false
 	}
-	return list.before(behind).value, true
-}
-
-// span returns where the rows of key with from <= time <= to begin and where they end.
-func (s *Window[V]) span(key string, from, to int64) (list *rowList[V], first, behind place) {
-	list, ok := s.keys[key]
-	if from = max(from, s.horizon()); !ok || from > to {
-		return nil, place{}, place{}
+	e := list.before(behind)
+	r := s.value(key, e)
+	if r == nil {
+		return value, false
 	}
-	return list, list.search(from, 0), list.search(to+1, 0)
+	return r.value, true
 }
 
 // Len returns the number of rows that have not been dropped yet.
@@ -175,153 +229,133 @@ func (s *Window[V]) horizon() int64 { return horizon(s.now, s.retention) }
 
 func (s *Window[V]) expired(at int64) bool { return at < s.horizon() }
 
-func (s *Window[V]) find(id RowID) *row[V] {
-	list, ok := s.keys[id.Key]
-	if !ok {
-		return nil
-	}
-	if r := list.at(list.search(id.At, id.Seq)); r != nil && r.at == id.At && r.seq == id.Seq {
+// value returns the row of an entry as a value; nil if it cannot be decoded, which ends the task.
+func (s *Window[V]) value(key string, e *listed) *hotRow[V] {
+	if e.ref&refHot != 0 {
+		r := s.hot.at(e.ref)
+		r.used = true
 		return r
 	}
+	row := s.rows.rowAt(e.ref)
+	v, err := s.decode(&row)
+	if err != nil {
+		s.task.Stop(fmt.Errorf("store %s: %w", s.name, err))
+		return nil
+	}
+	r := &hotRow[V]{key: key, at: e.at, seq: e.seq, value: v, pos: e.ref, size: int32(row.size), used: true}
+	s.hot.cool(hotLooks) // before it is among them
+	s.hot.add(r)
+	s.lead(r, r.ref())
+	return r
+}
+
+// lead lets the index lead to a row by another ref.
+func (s *Window[V]) lead(r *hotRow[V], ref uint64) {
+	s.warm = append(s.warm[:0], r.key...)
+	s.point(s.warm, r.at, r.seq, ref)
+}
+
+func (s *Window[V]) decode(row *placed) (V, error) {
+	v, err := s.codec.Decode(append([]byte(nil), row.value...)) // the value may keep the bytes
+	if err != nil {
+		return v, fmt.Errorf("decode the value of key %q: %w", row.key, err)
+	}
+	return v, nil
+}
+
+// find returns a row as a value; nil if it is not there.
+func (s *Window[V]) find(id RowID) *hotRow[V] {
+	if e := s.entry(s.keyed(id.Key), id.At, id.Seq); e != nil {
+		return s.value(id.Key, e)
+	}
 	return nil
-}
-
-func (r *row[V]) before(at int64, seq uint64) bool { return r.at < at || r.at == at && r.seq < seq }
-
-func (s *Window[V]) insert(r *row[V]) {
-	list, ok := s.keys[r.key]
-	if !ok {
-		list = &rowList[V]{}
-		s.keys[r.key] = list
-	}
-	list.insert(r)
-	s.size++
-	if slice := floorDiv(r.at, s.expiry.slice); !ok || slice < list.due {
-		s.expiry.wait(list, slice)
-	}
-}
-
-// wait makes a list due with a slice of time, and with no other.
-func (e *expiry[V]) wait(list *rowList[V], slice int64) {
-	list.due = slice
-	lists, ok := e.lists[slice]
-	if !ok {
-		i, _ := slices.BinarySearch(e.queue, slice)
-		e.queue = slices.Insert(e.queue, i, slice)
-	}
-	e.lists[slice] = append(lists, list)
 }
 
 // advance drops what stream time has left behind. Whole slices of time are dropped at once, and Range hides the rest: what is kept
 // depends on the rows and on stream time alone, not on how it got there, so that a restart does not change it.
 func (s *Window[V]) advance(now int64) {
 	s.now = now
-	horizon := s.horizon()
-	if horizon == NoTime {
+	if horizon := s.horizon(); horizon != NoTime {
+		keep := s.expiry.sliceOf(horizon)
+		for hash := range s.expiry.before(keep) {
+			s.expire(hash, keep)
+		}
+	}
+}
+
+// drop forgets a row without a trace in the journal: whoever restores it will see from the stream time that it is over.
+func (s *Window[V]) drop(e listed) {
+	pos := e.ref
+	if e.ref&refHot != 0 {
+		r := s.hot.at(e.ref)
+		pos, r.pos, r.dead = r.pos, nowhere, true
+		if !r.dirty { // else flush will
+			s.hot.remove(r)
+		}
+	}
+	if pos == nowhere {
 		return
 	}
-	e := &s.expiry
-	for keep := floorDiv(horizon, e.slice); len(e.queue) > 0 && e.queue[0] < keep; {
-		slice := e.queue[0]
-		lists := e.lists[slice]
-		e.queue = e.queue[1:]
-		delete(e.lists, slice)
-		for _, list := range lists {
-			if list.due == slice && !list.empty() {
-				s.drop(list, keep)
-			}
-		}
+	if s.task.disk != nil {
+		s.task.gone(s, string(s.rows.keyAt(pos)), e.at, e.seq)
 	}
-}
-
-// drop removes the rows of a list that lie in slices before keep.
-func (s *Window[V]) drop(list *rowList[V], keep int64) {
-	key := list.oldest().key
-	for !list.empty() {
-		r := list.oldest()
-		if slice := floorDiv(r.at, s.expiry.slice); slice >= keep {
-			s.expiry.wait(list, slice)
-			return
-		}
-		s.led.expire(r)
-		s.task.gone(s, r.key, r.at, r.seq)
-		list.dropOldest()
-		s.size--
-	}
-	delete(s.keys, key)
-}
-
-// floorDiv is a/b, rounded down, for b > 0.
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a < 0 && q*b != a {
-		q--
-	}
-	return q
-}
-
-func (s *Window[V]) flush(dst []byte, number uint64, refused func(error)) []byte {
-	return s.led.flush(dst, number, s.dropDead, refused)
-}
-
-// dropDead takes a row out that is dead, if it is in still.
-func (s *Window[V]) dropDead(r *row[V]) {
-	if s.find(RowID{Key: r.key, At: r.at, Seq: r.seq}) == r {
-		s.take(r)
-	}
-}
-
-// take removes a row that is there.
-func (s *Window[V]) take(r *row[V]) {
-	list := s.keys[r.key]
-	list.take(list.search(r.at, r.seq))
-	s.size--
-	if list.empty() {
-		delete(s.keys, r.key)
-	}
+	s.rows.drop(pos)
 }
 
 func (s *Window[V]) restore(d *decoder, number uint64) error {
-	c, err := s.led.decode(d)
-	if err != nil {
-		return err
+	kind, key, at, seq := d.change()
+	var value []byte
+	if kind == changePut {
+		value = d.bytes()
 	}
-	s.seq = max(s.seq, c.seq)
-	r := s.find(RowID{Key: c.key, At: c.at, Seq: c.seq})
-	if c.deleted {
-		if r != nil {
-			s.led.unlink(r)
-			s.Remove(RowID{Key: c.key, At: c.at, Seq: c.seq})
-		}
-		return nil
+	if d.err != nil {
+		return d.err
 	}
-	if r == nil {
-		r = &row[V]{key: c.key, at: c.at, seq: c.seq}
-		s.insert(r)
+	s.seq = max(s.seq, seq)
+	e := s.entry(key, at, seq)
+	var old listed
+	if e != nil {
+		old = *e
 	}
-	r.value = c.value
-	s.led.link(r, number, c.size)
+	switch {
+	case kind == changePut && e == nil:
+		s.insert(key, listed{at, seq, s.rows.append(key, at, seq, value, number)})
+	case kind == changePut:
+		s.point(key, at, seq, s.rows.append(key, at, seq, value, number))
+		s.drop(old)
+	case e != nil:
+		s.take(key, at, seq)
+		s.drop(old)
+	}
+	s.tidy()
 	return nil
 }
 
-// prune drops what has expired meanwhile. The deletions met on the way have left rows marked for the next commit that have no
-// home: flush would write nothing for them.
+// prune drops what has expired meanwhile.
 func (s *Window[V]) prune(now int64) {
-	if now == NoTime {
-		return
+	if now != NoTime {
+		s.advance(now)
+		s.tidy()
 	}
-	s.advance(now)
-	clear(s.led.dirty)
-	s.led.dirty = s.led.dirty[:0]
 }
 
+// restored finds out whether values can be decoded, before anything else is done.
 func (s *Window[V]) restored(now int64) error {
+	for row := range s.rows.all() {
+		if _, err := s.decode(&row); err != nil {
+			return fmt.Errorf("store %s: %w", s.name, err)
+		}
+		break // what cannot be decoded is of another type, as a rule: all of it
+	}
 	s.prune(now)
 	return nil
 }
 
-func (s *Window[V]) oldest() uint64           { return s.led.oldest() }
-func (s *Window[V]) rideAlong(budget int) int { return s.led.rideAlong(budget) }
-func (s *Window[V]) liveBytes() int           { return s.led.live }
-func (s *Window[V]) isDirty() bool            { return len(s.led.dirty) > 0 }
-func (s *Window[V]) shape() shape             { return shape{} }
+// tidy is called when all rows are committed.
+func (s *Window[V]) tidy() { s.rows.tidy(s.moved) }
+
+func (s *Window[V]) oldest() uint64 { return s.rows.oldest() }
+func (s *Window[V]) settle()        { s.rows.settle() }
+func (s *Window[V]) liveBytes() int { return s.rows.liveBytes() }
+func (s *Window[V]) isDirty() bool  { return len(s.dirty) > 0 || len(s.riders) > 0 }
+func (s *Window[V]) shape() shape   { return shape{} }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rossby-streams/rossby/internal/benchtable"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -89,44 +88,6 @@ func BenchmarkWindowHotKey(b *testing.B) {
 			})
 		}
 	}
-}
-
-// BenchmarkWindowMemory is what a buffered row takes, without the text of its value, for many rows of one key and for a row each
-// of many keys. The reference is a map of slices, which can neither be restored nor expire.
-func BenchmarkWindowMemory(b *testing.B) {
-	const rows = 1_000_000
-	for _, keys := range []int{1, 1000, rows} {
-		b.Run(fmt.Sprintf("%d keys", keys), func(b *testing.B) {
-			var ours, reference float64
-			for b.Loop() {
-				before := heapInUse()
-				w := newBenchWindow(b, rows, keys, false)
-				ours = float64(heapInUse()-before) / float64(w.win.Len())
-				runtime.KeepAlive(w)
-				before = heapInUse()
-				slices := mapOfSlices(rows, keys)
-				reference = float64(heapInUse()-before) / rows
-				runtime.KeepAlive(slices)
-			}
-			b.ReportMetric(ours, "B/row")
-			b.ReportMetric(reference, "reference-B/row")
-			name := fmt.Sprintf("memory of 1 M buffered rows of %d keys, against a map of slices", keys)
-			require.NoError(b, benchtable.Record(name, 1e6/ours, 1e6/reference, "rows/MB"))
-		})
-	}
-}
-
-func mapOfSlices(rows, keys int) map[string][]benchRow {
-	names := make([]string, keys)
-	for i := range names {
-		names[i] = "host-" + strconv.Itoa(i) + ".example"
-	}
-	m := make(map[string][]benchRow)
-	for i := range rows {
-		key := names[i%keys]
-		m[key] = append(m[key], benchRow{Host: key, App: "kernel", Message: "disk failure", Value: 1})
-	}
-	return m
 }
 
 func heapInUse() uint64 {

@@ -18,6 +18,18 @@ func appendString[S string | []byte](dst []byte, s S) []byte {
 	return append(dst, s...)
 }
 
+// counted appends how many things body appends, which is not more than most, and these.
+func counted(dst []byte, most int, body func(dst []byte) ([]byte, int)) []byte {
+	start, room := len(dst), uvarintSize(uint64(most))
+	dst = append(dst, make([]byte, room)...)
+	dst, n := body(dst)
+	if size := uvarintSize(uint64(n)); size < room {
+		dst = append(dst[:start+size], dst[start+room:]...)
+	}
+	binary.PutUvarint(dst[start:], uint64(n))
+	return dst
+}
+
 // appendHeaders appends headers in a fixed order, so that equal records have equal bytes.
 func appendHeaders(dst []byte, h stream.Headers) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(h)))
