@@ -3,6 +3,7 @@ package engine
 import (
 	"container/heap"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc64"
 	"slices"
@@ -321,7 +322,11 @@ func (t *Task) Restored() ([]Undelivered, error) {
 	}
 	for _, s := range t.stores {
 		if err := s.restored(t.now); err != nil {
-			return nil, t.stateError(t.journal.lastSeq(), err)
+			seq := t.journal.lastSeq()
+			if row := (*rowError)(nil); errors.As(err, &row) {
+				seq = t.journal.seqOf(row.home)
+			}
+			return nil, t.stateError(seq, err)
 		}
 	}
 	heap.Init(&t.timers)
