@@ -1,8 +1,10 @@
 package processor_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -119,10 +121,40 @@ func TestCorruptJournalIsRefused(t *testing.T) {
 func TestValuesOfAnotherTypeAreRefused(t *testing.T) {
 	client, _ := tallyWorld(t)
 	texts := tallyOf(t, func(int) string { return "" })
-	runTally[*processor.StateError](t, client, texts, "store tally.last", `value of key "k"`)
+	runTally[*processor.EvolutionError](t, client, texts, "tally.last: the values were number, now they are text")
 	moreInts(t, client, 1)
 	require.NoError(t, newApp(t, client, tally(t), true).Run(t.Context()), "the former version goes on")
 	requireTally(t, client, 4)
+}
+
+// word encodes itself, and takes no numbers: what is stored shows only when it is read.
+type word string
+
+func (w word) MarshalText() ([]byte, error) { return []byte(w), nil }
+
+func (w *word) UnmarshalText(text []byte) error {
+	if *w = word(text); len(text) > 0 && text[0] == '!' {
+		return errors.New("no word")
+	}
+	return nil
+}
+
+// TestUnreadableValueIsNamed has the journal's entry with the value that cannot be read, not the last one, in the error.
+func TestUnreadableValueIsNamed(t *testing.T) {
+	client, js := tallyWorld(t)
+	journal, err := js.Stream(t.Context(), tallyJournal)
+	require.NoError(t, err)
+	for entry, m := range rawEntries(t, journal) {
+		if !bytes.Contains(m.Data, []byte("tally.last")) {
+			continue
+		}
+		want := uint64(entry + 1)
+		require.Less(t, want, journal.CachedInfo().State.LastSeq, "it is not the last one")
+		words := tallyOf(t, func(int) word { return "" })
+		runTally[*processor.StateError](t, client, words, "store tally.last", `value of key "k"`, fmt.Sprintf("from journal entry %d:", want))
+		return
+	}
+	t.Fatal("no entry has the store")
 }
 
 // lostJournal does something to the journal of the app.

@@ -43,7 +43,7 @@ func (e *EvolutionError) Error() string {
 // noteVersion is the format of the note about shapes.
 //
 //	1: version, levels
-//	2: begun beside them
+//	2: begun beside them; what the values of stores look like
 const noteVersion = 2
 
 // shapesNote is what the instances of an app have agreed on: the shape of the state, and those that are to come.

@@ -16,14 +16,25 @@ var (
 	numbered = stream.Topic[int]{Name: "numbered", Partitions: 4}
 	copied   = stream.Topic[int]{Name: "copied", Partitions: 4}
 	grouped  = stream.Topic[int]{Name: "grouped", Partitions: 4}
+	recounts = stream.Topic[int]{Name: "counted", Partitions: 4}
 )
 
-// passing copies what comes in, and counts it per key behind a repartition topic, where it is passed on.
+// passing copies what comes in, tells how many records each key has had, and counts it per group behind a repartition topic, where it is
+// passed on.
 func passing(t *testing.T) *processor.Topology {
 	t.Helper()
 	b := processor.NewBuilder("passing")
 	in := processor.From(b, numbered)
 	in.To(copied)
+	processor.Process(in, "recount", func(c *processor.Context[int]) processor.Handler[int] {
+		seen := processor.KeyValueStore[int](c, "seen")
+		return processor.Handler[int]{Record: func(r processor.Record[int]) error {
+			n, _ := seen.Get(r.Key)
+			seen.Put(r.Key, n+1)
+			c.Forward(processor.With(r, n+1))
+			return nil
+		}}
+	}).To(recounts)
 	processor.Process(processor.KeyBy(in, "by-group", func(n int) string { return fmt.Sprint(n % 10) }), "count", countPerKey).To(grouped)
 	topology, err := b.Build()
 	require.NoError(t, err)
@@ -41,7 +52,7 @@ func countPerKey(c *processor.Context[int]) processor.Handler[int] {
 }
 
 // TestAtLeastOnceLosesNothing kills instance after instance while records come in. What each has published since its last commit may
-// come again; nothing may be missing, neither in what is copied nor behind a repartition topic.
+// come again; nothing may be missing, neither in what is copied nor behind a repartition topic. State has counted each record once.
 func TestAtLeastOnceLosesNothing(t *testing.T) {
 	server, client := newServer(t)
 	require.NoError(t, client.CreateTopic(t.Context(), numbered.Spec()))
@@ -88,6 +99,18 @@ func TestAtLeastOnceLosesNothing(t *testing.T) {
 	t.Logf("%d kills, %d records: %d published again, %d behind the repartition", killed, n, published-n, regrouped-n)
 	require.Equal(t, n, copies, "records were lost")
 	require.Equal(t, n, behind, "records were lost behind the repartition")
+	counts := map[string]map[int]bool{}
+	for _, r := range all(t, client, recounts) {
+		if counts[r.Key] == nil {
+			counts[r.Key] = map[int]bool{}
+		}
+		counts[r.Key][r.Value] = true
+	}
+	require.Len(t, counts, 50)
+	for key, seen := range counts {
+		require.Len(t, seen, n/50, key)
+		require.True(t, seen[n/50], key)
+	}
 }
 
 // TestGuaranteeMayChange runs an app at least once, exactly once, and at least once again: it goes on where it was.

@@ -30,6 +30,8 @@ type storeShape struct {
 	Name    string `json:"name"`              // with the operator's; timers too
 	Kind    string `json:"kind"`              // empty: not known
 	Depends string `json:"depends,omitempty"` // what StateDependsOn has said of the operator
+
+	Values *valueShape `json:"values,omitempty"` // nil: not known, as in notes of version 1, or there are none
 }
 
 // StateDependsOn says what the state of the operator was made with: the size of a window, for example. It is remembered with the app's
@@ -89,6 +91,9 @@ func (sub *subTopology) noteState(task *engine.Task) {
 	for _, s := range task.StoreKinds() {
 		operator, _, _ := strings.Cut(s.Name, ".")
 		row := storeShape{Name: s.Name, Kind: s.Kind}
+		if values, ok := sub.values[s.Name]; ok {
+			row.Values = &values
+		}
 		for _, v := range sub.vertices {
 			if v.name == operator {
 				row.Depends = v.depends
@@ -189,6 +194,11 @@ func (s subShape) against(now *subShape) (all []Conflict) {
 		if old.Depends != next.Depends {
 			conflict(old.Name+" was made with: "+or(old.Depends, "nothing said"), "it says: "+or(next.Depends, "nothing"),
 				"go back to what it was, or give the operator a new name under a new app name")
+		}
+		if old.Values != nil && next.Values != nil {
+			for _, c := range old.Values.against(*next.Values, "") {
+				conflict(old.Name+": "+c.was, c.is, c.plan)
+			}
 		}
 	}
 	return all

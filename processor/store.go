@@ -3,6 +3,7 @@ package processor
 import (
 	"fmt"
 	"iter"
+	"reflect"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -27,7 +28,7 @@ type KeyValue[V any] struct {
 // KeyValueStore makes the store of that name, unique within the operator, on a medium: one at most may be given. It is called in the
 // function given to Process, not later.
 func KeyValueStore[V, Out any](c *Context[Out], name string, on ...Medium) *KeyValue[V] {
-	full := c.declare(name)
+	full := c.declare(name, reflect.TypeFor[V]())
 	s := new(KeyValue[V])
 	if c.medium(full, on) == OnDisk {
 		s.s = engine.NewOnDisk(c.w.task, full, storeCodec[V]{})
@@ -59,7 +60,7 @@ func (c *Context[Out]) medium(store string, on []Medium) Medium {
 // that are there are measured by the new one, and those of a store that had none begin to age when the app starts. The store is in
 // memory, whatever Builder.KeepState says.
 func ExpiringStore[V, Out any](c *Context[Out], name string, ttl time.Duration) *KeyValue[V] {
-	full := c.declare(name)
+	full := c.declare(name, reflect.TypeFor[V]())
 	if ttl <= 0 && c.w.probe != nil {
 		c.w.probe.mistake(callSite(), "ExpiringStore %s: the time to live must be more than zero, got %v", full, ttl)
 	}
@@ -85,13 +86,14 @@ func (storeCodec[V]) Decode(data []byte) (v V, err error) {
 }
 
 // declare returns the full name of a store and, while Build looks, checks it.
-func (c *Context[Out]) declare(name string) string {
+func (c *Context[Out]) declare(name string, values reflect.Type) string {
 	full := c.vertex.name + "." + name
 	if c.made {
 		c.op.task.Stop(fmt.Errorf("%s: store %q is made too late to be restored: make it in the function given to Process, before that returns", c.op.name, name))
 	}
 	if c.w.probe != nil {
 		c.w.probe.store(c.vertex, name, callSite())
+		c.w.sub.values[full] = valuesOf(values)
 	}
 	return full
 }
@@ -122,7 +124,7 @@ type Windowed[V any] struct {
 // WindowStore makes the store of that name, unique within the operator. retention must be more than zero. It is called in the
 // function given to Process, not later.
 func WindowStore[V, Out any](c *Context[Out], name string, retention time.Duration) *Windowed[V] {
-	full := c.declare(name)
+	full := c.declare(name, reflect.TypeFor[V]())
 	if retention <= 0 && c.w.probe != nil {
 		c.w.probe.mistake(callSite(), "WindowStore %s: the retention must be more than zero, got %v", full, retention)
 	}

@@ -29,6 +29,7 @@ type subTopology struct {
 	vertices   []*vertex
 	sources    []*vertex
 	stores     []storeShape // in the order in which they are made, timers too
+	values     map[string]valueShape
 	plan       *engine.Plan
 	topology   *Topology
 	onDisk     bool // it has a store on disk
@@ -199,6 +200,7 @@ func (sub *subTopology) wire(w *wiring) {
 // probe makes the operators once, for nothing but learning which stores they declare and what is wrong with them.
 func (b *Builder) probe(t *Topology, sub *subTopology) {
 	p := &probe{b: b}
+	sub.values = make(map[string]valueShape)
 	plan := *sub.plan
 	plan.Wire = func(task *engine.Task) {
 		sub.wire(&wiring{task: task, sub: sub, made: make(map[*vertex]any), probe: p})

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc64"
 	"slices"
@@ -324,7 +325,11 @@ func (t *Task) Restored() ([]Undelivered, error) {
 	}
 	for _, s := range t.stores {
 		if err := s.restored(t.now); err != nil {
-			return nil, t.stateError(t.journal.lastSeq(), err)
+			seq := t.journal.lastSeq()
+			if row := (*rowError)(nil); errors.As(err, &row) {
+				seq = t.journal.seqOf(row.home)
+			}
+			return nil, t.stateError(seq, err)
 		}
 	}
 	t.keep()

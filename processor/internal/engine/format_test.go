@@ -30,10 +30,25 @@ func sample() (*Plan, *Task) {
 		kv := NewKeyValue(t, "op.kv", stream.JSON[int]())
 		win := NewWindow(t, "op.win", 1000, stream.JSON[string]())
 		timers := NewTimers(t, "op.timers", func(string, int64) {})
+		wall := NewWallTimers(t, "op.wall", func(string, int64) {})
+		expiring := NewExpiring(t, "op.expiring", 3600e9, stream.JSON[int]())
+		sessions := NewWindow(t, "op.sessions", 3600e9, stream.JSON[SessionRow[string]]())
+		current := NewKeyValue(t, "op.versioned", stream.JSON[Version[string]]())
+		past := NewWindow(t, "op.versioned-past", 3600e9, stream.JSON[Version[string]]())
 		process := func(raw *Raw) {
 			kv.Put(raw.Key, len(raw.Data))
 			win.Add(raw.Key, raw.Time, string(raw.Data))
 			timers.Set(raw.Key, raw.Time+5000)
+			wall.Set(raw.Key, raw.Time+7000)
+			expiring.Put(raw.Key, len(raw.Data))
+			sessions.Add(raw.Key, raw.Time, SessionRow[string]{Start: raw.Time - 3, Value: string(raw.Data)})
+			current.Put(raw.Key, Version[string]{From: raw.Time, Value: string(raw.Data)})
+			current.Put("gone", Version[string]{From: raw.Time, Dead: true})
+			past.Add(raw.Key, raw.Time, Version[string]{From: raw.Time - 9, Value: "before"})
+			kv.Put("deleted", 1)
+			if len(raw.Data) == 5 {
+				kv.Delete("deleted")
+			}
 			_ = t.Emit(&Emitted{Sink: 0, Key: raw.Key, Headers: raw.Headers, Data: raw.Data})
 			_ = t.Emit(&Emitted{Sink: 1, Key: raw.Key, Time: raw.Time, Window: Window3{1, 2, 3}, Headers: raw.Headers, Data: raw.Data})
 		}
@@ -115,12 +130,41 @@ func TestFormerFormatsAreRead(t *testing.T) {
 			in.Made, in.Stored = 77, 3e9
 		}
 		require.Equal(t, []Position{in, {Topic: "again", Next: 1, Internal: true}}, task.Positions())
+		if version > 1 { // its sample had no others
+			requireAllRows(t, task)
+		}
 		_, _, late := task.BeginsLate()
 		require.False(t, late)
 		c, err := task.Commit("next", true)
 		require.NoError(t, err)
 		require.EqualValues(t, commitVersion, c.Data[0])
 	}
+}
+
+// requireAllRows looks for a row of each kind as the last commit of the golden file has it.
+func requireAllRows(t *testing.T, task *Task) {
+	t.Helper()
+	const at = int64(3e9)
+	n, ok := task.Store("op.expiring").(*KeyValue[int]).Get("kthree")
+	require.True(t, ok)
+	require.Equal(t, 5, n)
+	_, ok = task.Store("op.kv").(*KeyValue[int]).Get("deleted")
+	require.False(t, ok)
+	require.Equal(t, []SessionRow[string]{{Start: at - 3, Value: "three"}}, task.Store("op.sessions").(*Window[SessionRow[string]]).Rows("kthree", at, at))
+	require.Equal(t, []Version[string]{{From: at - 9, Value: "before"}}, task.Store("op.versioned-past").(*Window[Version[string]]).Rows("kthree", at, at))
+	versions := task.Store("op.versioned").(*KeyValue[Version[string]])
+	v, ok := versions.Get("kthree")
+	require.True(t, ok)
+	require.Equal(t, Version[string]{From: at, Value: "three"}, v)
+	v, ok = versions.Get("gone")
+	require.True(t, ok)
+	require.Equal(t, Version[string]{From: at, Dead: true}, v)
+	next, ok := task.NextTimer()
+	require.True(t, ok)
+	require.Equal(t, int64(3e9)+5000, next, "those before have fired")
+	next, ok = task.NextWallTimer()
+	require.True(t, ok)
+	require.Equal(t, int64(1e9)+7000, next)
 }
 
 func goldenCommits(t *testing.T, version int) (commits [][]byte) {
@@ -251,5 +295,24 @@ func FuzzBatch(f *testing.F) {
 				return
 			}
 		}
+	})
+}
+
+// FuzzDisk reads what the state database has of a task, and of a row.
+func FuzzDisk(f *testing.F) {
+	_, task := sample()
+	state := &diskState{task: task, head: []byte{commitVersion}}
+	state.bases = []*diskBase{{}}
+	f.Add(appendPlace(state.appendPosition(nil, 7, 6), place64{7, 9, 11, 8}))
+	f.Add([]byte{diskVersion})
+	f.Add([]byte{5, 6, 'x'})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if p := state.decodePosition(data); p != nil {
+			require.Len(t, p.totals, 1)
+		}
+		if row, err := decodeStored([]byte("k"), data); err == nil {
+			require.LessOrEqual(t, len(row.value), len(data))
+		}
+		_, _ = ShapeOf(data)
 	})
 }

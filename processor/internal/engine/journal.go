@@ -52,6 +52,16 @@ func (l *ledgerOfCommits) lastSeq() uint64 {
 	return 0
 }
 
+// seqOf is the place of a commit in the journal; 0: it is not known.
+func (l *ledgerOfCommits) seqOf(number uint64) uint64 {
+	for _, c := range l.commits {
+		if c.number == number {
+			return c.seq
+		}
+	}
+	return 0
+}
+
 // oldest is the number of the oldest commit that is needed once the one of that number has been made.
 func (l *ledgerOfCommits) oldest(number uint64) uint64 {
 	if len(l.commits) > 0 {

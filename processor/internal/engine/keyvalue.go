@@ -145,7 +145,7 @@ func (s *KeyValue[V]) find(key string) *entry[V] {
 	}
 	e, err := s.decode(key, row)
 	if err != nil {
-		s.task.Stop(err)
+		s.task.Stop(s.task.stateError(s.task.journal.seqOf(row.home), err))
 		return nil
 	}
 	s.makeRoom()
@@ -333,7 +333,7 @@ func (s *KeyValue[V]) restored(now int64) error {
 	s.count = s.base.len()
 	for key, row := range s.base.all() {
 		if _, err := s.decode(string(key), row); err != nil {
-			return err
+			return &rowError{home: row.home, err: err}
 		}
 		break // what cannot be decoded is of another type, as a rule: all of it
 	}

@@ -6,7 +6,7 @@ import "fmt"
 // topology's types cannot take. The task does not start, and the journal stays as it is.
 type StateError struct {
 	Task  string // sub-topology and partition
-	Entry uint64 // its place in the journal
+	Entry uint64 // its place in the journal; 0: not known
 	Err   error  // names the store and the key where there is one
 }
 
@@ -21,3 +21,13 @@ func (e *StateError) Unwrap() error { return e.Err }
 func (t *Task) stateError(seq uint64, err error) error {
 	return &StateError{Task: t.ID(), Entry: seq, Err: err}
 }
+
+// rowError says in which commit the row is that cannot be read.
+type rowError struct {
+	home uint64
+	err  error
+}
+
+func (e *rowError) Error() string { return e.err.Error() }
+
+func (e *rowError) Unwrap() error { return e.err }
