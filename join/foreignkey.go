@@ -188,6 +188,9 @@ type referrer[L, R, V any] struct {
 	Shown    *V       `json:"s"` // the result that stands
 }
 
+// Unwrap implements processor.Wrapped.
+func (r referrer[L, R, V]) Unwrap() (value any, at time.Time) { return r.Left.Unwrap() }
+
 func (j *referring[L, R, V]) record(rec processor.Record[side[processor.Change[L], reply[R]]]) error {
 	row, known := j.rows.Get(rec.Key)
 	if rec.Value.isRight {

@@ -96,6 +96,9 @@ type waiting[L any] struct {
 	Window  processor.Window `json:"w,omitzero"`
 }
 
+// Unwrap implements processor.Wrapped.
+func (w waiting[L]) Unwrap() (value any, at time.Time) { return w.Value, time.Time{} }
+
 // rows is the table's side: as it is, or as it was.
 type rows[R any] interface {
 	update(key string, at time.Time, value *R)

@@ -53,6 +53,9 @@ type row[V any] struct {
 	Matched bool           `json:"m,omitzero"` // it has met a partner, where that matters
 }
 
+// Unwrap implements processor.Wrapped.
+func (r row[V]) Unwrap() (value any, at time.Time) { return r.Value, time.Time{} }
+
 // isZero reports whether in is no stream at all: it belongs to no topology.
 func isZero[V any](in processor.Upstream[V]) bool {
 	return in == nil || in.AsStream() == (processor.Stream[V]{})

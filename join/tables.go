@@ -76,6 +76,9 @@ type dated[V any] struct {
 	At    time.Time `json:"t"`
 }
 
+// Unwrap implements processor.Wrapped.
+func (d dated[V]) Unwrap() (value any, at time.Time) { return d.Value, d.At }
+
 // tables is a join of two tables in one task.
 type tables[L, R, V any] struct {
 	c     *processor.Context[processor.Change[V]]

@@ -22,7 +22,7 @@ var (
 // QueryConfig says what is asked, and whom.
 type QueryConfig struct {
 	// Operator and Store are named as in the topology. Aggregates keep theirs in "aggregates", "windows" or "sessions" under their
-	// name, tables in "rows". Required.
+	// name, tables in "rows", global tables in "rows" under the name of their topic. Required.
 	Operator, Store string
 	// Standby asks a copy that another instance keeps, if there is one (Config.Standby, and tasks that are about to move), else the
 	// owner. Copies answer at once and spare the owner; what they say was true a moment ago.
@@ -63,6 +63,13 @@ func NewQuery[V any](client *stream.Client, t *Topology, cfg QueryConfig) (*Quer
 			}
 		}
 	}
+	for _, v := range t.globals {
+		known = append(known, v.name+" "+globalRowsName)
+		if v.name == cfg.Operator && cfg.Store == globalRowsName {
+			cfg.Standby = false // all instances are alike
+			return &Query[V]{client: client, app: t.app, store: globalStore(v.name), parts: 1, partition: -1, cfg: cfg}, nil
+		}
+	}
 	slices.Sort(known)
 	return nil, fmt.Errorf("query app %s: %w: %q of operator %q; operators and their stores are: %s", t.app, ErrNoStore, cfg.Store, cfg.Operator, strings.Join(known, ", "))
 }
@@ -85,6 +92,12 @@ type Answer[V any] struct {
 	Standby bool
 	// Commit is the number of the last commit in the answer: of two answers of a task, that with the greater one is newer.
 	Commit uint64
+	// Age is how long ago the answer of a standby was known to be all that there was: what the owner has committed since is not in it.
+	// Behind is how many messages of the journal the standby knew of and had not read, Committed when the last commit in the answer was
+	// stored, by the server's clock. An owner's answer is of the moment: they are zero.
+	Age       time.Duration
+	Behind    uint64
+	Committed time.Time
 	// StreamTime is the highest event time that the task has processed; zero: none.
 	StreamTime time.Time
 	// Positions say what of its inputs the task has processed.
@@ -114,9 +127,16 @@ func (q *Query[V]) Get(ctx context.Context, key string) (Answer[V], error) {
 	return a, err
 }
 
+// AsOf asks a versioned store for the value of a key that counted at an event time. There is one row if there was one, else none; none too if the
+// time is longer ago than the store's retention.
+func (q *Query[V]) AsOf(ctx context.Context, key string, at time.Time) (Answer[V], error) {
+	a, _, err := q.ask(ctx, q.partitionOf(key), question{verb: verbAsOf, key: key, at: at, limit: 1})
+	return a, err
+}
+
 // Range asks for the rows with from <= key < to; an empty to is no end. It yields pages of rows, in order of the keys, of one
-// partition after another; each page is what Get would say of its keys at one moment. It stops at the first error. To find a page,
-// the task visits all keys of the store, and processes nothing meanwhile.
+// partition after another; each page is what Get would say of its keys at one moment. It stops at the first error. To find a page
+// of a store in memory the task visits all its keys, and processes nothing meanwhile; those on disk are in order.
 func (q *Query[V]) Range(ctx context.Context, from, to string) iter.Seq2[Answer[V], error] {
 	return func(yield func(Answer[V], error) bool) {
 		for p := range q.parts {
@@ -136,6 +156,22 @@ func (q *Query[V]) Windows(ctx context.Context, key string, from, to time.Time) 
 	return func(yield func(Answer[V], error) bool) {
 		since, until := fromNanos(clampNanos(from)), fromNanos(clampNanos(to))
 		q.pages(ctx, q.partitionOf(key), question{verb: verbWindows, key: key, since: since, until: until, limit: maxQueryRows}, yield)
+	}
+}
+
+// All asks for the rows of all keys in a window or session store, of the times that Windows would give. It yields pages of rows, by key and then by
+// time, of one partition after another. It stops at the first error.
+func (q *Query[V]) All(ctx context.Context, from, to time.Time) iter.Seq2[Answer[V], error] {
+	return func(yield func(Answer[V], error) bool) {
+		since, until := fromNanos(clampNanos(from)), fromNanos(clampNanos(to))
+		for p := range q.parts {
+			if q.partition >= 0 && p != q.partition {
+				continue
+			}
+			if !q.pages(ctx, p, question{verb: verbAll, since: since, until: until, limit: maxQueryRows}, yield) {
+				return
+			}
+		}
 	}
 }
 
@@ -170,10 +206,6 @@ func (q *Query[V]) ask(ctx context.Context, partition int, what question) (a Ans
 	if partition >= q.parts {
 		return a, "", fmt.Errorf("there are only %d partitions, from 0 on", q.parts)
 	}
-	data, err := what.encode()
-	if err != nil {
-		return a, "", err
-	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, queryTimeout)
@@ -181,6 +213,11 @@ func (q *Query[V]) ask(ctx context.Context, partition int, what question) (a Ans
 	}
 	pause, patience := queryPause, queryPatience
 	for ; ; pause, patience = min(2*pause, 32*queryPause), 2*patience {
+		what.wait = min(patience, maxQueryWait*time.Millisecond) // who answers need not afterwards
+		data, err := what.encode()
+		if err != nil {
+			return a, "", err
+		}
 		one, cancel := context.WithTimeout(ctx, patience)
 		answer, err := q.askOnce(one, partition, what.verb, data)
 		cancel()

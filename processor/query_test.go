@@ -305,6 +305,7 @@ func TestQueryStandby(t *testing.T) {
 
 func testQueryStandby(t *testing.T, topology *processor.Topology) {
 	server, client := newServer(t)
+	began := time.Now().Add(-time.Minute)
 	const n = 1000
 	produce(t, client, lines, textLines(n)...)
 	start := func() *running {
@@ -326,6 +327,10 @@ func testQueryStandby(t *testing.T, topology *processor.Topology) {
 		require.NoError(t, err)
 		require.True(t, b.Standby)
 		require.NotEqual(t, a.Instance, b.Instance)
+		require.Zero(t, a.Age)
+		require.Positive(t, b.Age)
+		require.Zero(t, b.Behind)
+		require.WithinRange(t, b.Committed, began, time.Now().Add(time.Minute))
 	}
 	second.leave(t)
 	for word := range want {
@@ -403,6 +408,16 @@ func TestQueryWindows(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []processor.Row[string]{{Key: "k", Value: fmt.Sprint(n - 1), Time: last}}, a.Rows)
 
+	for i, when := range []int{n - 1, n / 2, 250} {
+		record := records[when]
+		a, err = versions.AsOf(t.Context(), "k", record.Value.At.Add(500*time.Millisecond))
+		require.NoError(t, err)
+		require.Equal(t, []processor.Row[string]{{Key: "k", Value: fmt.Sprint(when), Time: record.Value.At}}, a.Rows, i)
+	}
+	a, err = versions.AsOf(t.Context(), "k", at(-1))
+	require.NoError(t, err)
+	require.Empty(t, a.Rows)
+
 	minutes, sum := rowsOf(t, newQuery[int64](t, client, topology, "minutes", "windows", processor.QueryConfig{}).Windows(t.Context(), "k", at(0), last)), int64(0)
 	for _, row := range minutes {
 		require.Equal(t, row.Window.Start.Truncate(time.Minute), row.Window.Start)
@@ -424,5 +439,114 @@ func TestQueryWindows(t *testing.T) {
 		require.Equal(t, processor.Row[int64]{Key: "k", Value: 100, Window: processor.Window{Start: start, End: start.Add(99 * time.Second)}}, row)
 	}
 	require.Len(t, rowsOf(t, sessions.Windows(t.Context(), "k", at(50), at(1100))), 2, "those that overlap")
+
+	for of, want := range map[*processor.Query[int64]][]processor.Row[int64]{sessions: got, newQuery[int64](t, client, topology, "minutes", "windows", processor.QueryConfig{}): minutes} {
+		require.Equal(t, want, rowsOf(t, of.All(t.Context(), at(0), last)), "there is one key")
+	}
+	whole := rowsOf(t, newQuery[string](t, client, topology, "kept", "rows", processor.QueryConfig{}).All(t.Context(), time.Time{}, last))
+	require.Equal(t, kept, whole)
+	r.leave(t)
+}
+
+// TestStandbyAnswersGrowOld asks a copy of a task that commits nothing: its age grows until the server says again that there is nothing more.
+func TestStandbyAnswersGrowOld(t *testing.T) {
+	t.Parallel()
+	server, client := newServer(t)
+	produce(t, client, lines, textLines(100)...)
+	cfg := processor.Config{Queries: true, Standby: true}
+	owner, other := startInstance(t, server, wordCount(t), cfg), startInstance(t, server, wordCount(t), cfg)
+	awaitCounts(t, client, 100)
+	q := newQuery[int](t, client, wordCount(t), "count", "counts", processor.QueryConfig{Standby: true})
+	require.Eventually(t, func() bool {
+		a, err := q.Get(t.Context(), "common")
+		return err == nil && a.Standby && len(a.Rows) == 1 && a.Rows[0].Value == 100
+	}, time.Minute, 5*time.Millisecond)
+	require.NoError(t, owner.app.Pause(t.Context()))
+	require.NoError(t, other.app.Pause(t.Context()))
+	oldest := time.Duration(0)
+	renewed := func() bool { // nothing comes, and the server says so every two seconds
+		a, err := q.Get(t.Context(), "common")
+		before := oldest
+		oldest = max(oldest, a.Age)
+		return err == nil && before > time.Second && a.Age < before/2
+	}
+	require.Eventually(t, renewed, time.Minute, 20*time.Millisecond)
+	owner.leave(t)
+	other.leave(t)
+}
+
+// TestVainQuestions has questions wait for a task that is busy until nobody waits for their answers.
+func TestVainQuestions(t *testing.T) {
+	t.Parallel()
+	server, client := newServer(t)
+	begun, release := make(chan struct{}), make(chan struct{})
+	b := processor.NewBuilder("busy")
+	processor.Process(processor.From(b, lines), "slow", func(c *processor.Context[line]) processor.Handler[line] {
+		rows := processor.KeyValueStore[string](c, "rows")
+		return processor.Handler[line]{Record: func(r processor.Record[line]) error {
+			rows.Put(r.Key, r.Value.Text)
+			if r.Value.Text == "wait" {
+				close(begun)
+				<-release
+			}
+			return nil
+		}}
+	})
+	produce(t, client, lines, stream.ProducerRecord[line]{Key: "k", Value: line{Text: "wait", At: at(0)}})
+	r := startInstance(t, server, build(t, b), processor.Config{Queries: true})
+	<-begun
+	nc := embeddedtest.ConnectTo(t, server)
+	subject := fmt.Sprintf("rossby.query.busy.slow.rows.%d.get", stream.Partition("k", lines.Partitions))
+	inbox := nc.NewInbox()
+	answers, err := nc.SubscribeSync(inbox)
+	require.NoError(t, err)
+	for _, wait := range []int{1, 0, 3_600_000} {
+		require.NoError(t, nc.PublishRequest(subject, inbox, []byte(fmt.Sprintf(`{"key":"k","wait_ms":%d}`, wait))))
+	}
+	require.Eventually(t, func() bool { // they have come
+		m, err := nc.Request("$SRV.INFO.busy-queries", nil, time.Minute)
+		return err == nil && len(m.Data) > 0
+	}, time.Minute, 20*time.Millisecond)
+	<-time.After(20 * time.Millisecond) // longer than the first one waits
+	close(release)
+	codes := map[string]int{}
+	for range 3 {
+		m, err := answers.NextMsg(time.Minute)
+		require.NoError(t, err)
+		codes[m.Header.Get(micro.ErrorCodeHeader)]++
+	}
+	require.Equal(t, map[string]int{"503": 1, "": 2}, codes)
+	r.leave(t)
+}
+
+// TestQueryGlobals asks for rows of a global table, which every instance has.
+func TestQueryGlobals(t *testing.T) {
+	t.Parallel()
+	server, client := newServer(t)
+	places := stream.Topic[string]{Name: "places", Partitions: 3, Compact: true, Codec: stream.String()}
+	const n = 1500
+	records := make([]stream.ProducerRecord[string], n)
+	for i := range records {
+		records[i] = stream.ProducerRecord[string]{Key: fmt.Sprintf("p%04d", i), Value: fmt.Sprint("place ", i)}
+	}
+	produce(t, client, places, records...)
+	b := processor.NewBuilder("located")
+	table := processor.GlobalTableFrom(b, places)
+	processor.Process(processor.From(b, lines), "locate", func(c *processor.Context[line]) processor.Handler[line] {
+		_ = processor.LookupsIn(c, table)
+		return processor.Handler[line]{Record: func(processor.Record[line]) error { return nil }}
+	})
+	topology := build(t, b)
+	r := startInstance(t, server, topology, processor.Config{Queries: true, Instance: "one"})
+	q := newQuery[string](t, client, topology, "places", "rows", processor.QueryConfig{Standby: true})
+	a, err := q.Get(t.Context(), "p0042")
+	require.NoError(t, err)
+	require.Equal(t, []processor.Row[string]{{Key: "p0042", Value: "place 42"}}, a.Rows)
+	require.Equal(t, "one", a.Instance)
+	rows := rowsOf(t, q.Range(t.Context(), "", ""))
+	require.Len(t, rows, n)
+	for i, row := range rows {
+		require.Equal(t, records[i].Key, row.Key)
+	}
 	r.leave(t)
 }

@@ -18,14 +18,18 @@ import (
 // What can be asked of a store: the last token of a subject.
 const (
 	verbGet     = "get"
+	verbAsOf    = "as-of"
 	verbRange   = "range"
 	verbWindows = "windows"
+	verbAll     = "all"
 )
 
 const (
 	// queryRows and maxQueryRows are how many rows an answer has: by default, and at most.
 	queryRows    = 100
 	maxQueryRows = 1000
+	// maxQueryWait is how long somebody may wait for an answer, in milliseconds.
+	maxQueryWait = 3_600_000
 	// queryRoom is what an answer takes beside its rows, in bytes, generously.
 	queryRoom = 8 << 10
 	// queryBytes is how large an answer of several rows gets, unless the server takes less.
@@ -43,12 +47,14 @@ func querySubject(app, store string, partition int, standby bool, verb string) s
 
 // questionJSON is a question as it travels. Keys that are not UTF-8 travel escaped, as in subjects.
 type questionJSON struct {
-	Key     string `json:"key,omitzero"`         // of get and windows
+	Key     string `json:"key,omitzero"`         // of get, as-of and windows
 	Escaped string `json:"escaped_key,omitzero"` // instead of Key
 	From    string `json:"from,omitzero"`        // the first key of a range; the first time, RFC 3339
 	To      string `json:"to,omitzero"`          // the key behind a range; the last time
 	Limit   int    `json:"limit,omitzero"`
-	After   string `json:"after,omitzero"` // what the answer before said in More
+	After   string `json:"after,omitzero"`   // what the answer before said in More
+	At      string `json:"at,omitzero"`      // of as-of: the event time, RFC 3339
+	Wait    int    `json:"wait_ms,omitzero"` // how long somebody waits for the answer; 0: not said
 }
 
 // question is what is asked, checked.
@@ -63,6 +69,8 @@ type question struct {
 	skip     int // rows at since that the asker has
 	limit    int
 	more     string // what the answer before said; for encode
+	at       time.Time
+	wait     time.Duration // 0: unknown
 }
 
 // decodeQuestion reads a question. An error is the asker's mistake.
@@ -72,6 +80,10 @@ func decodeQuestion(verb string, data []byte) (question, error) {
 		return question{}, fmt.Errorf(`the request is no object such as {"key":"k"}: %w`, err)
 	}
 	q := question{verb: verb, key: in.Key, limit: cmp.Or(in.Limit, queryRows), since: minEventTime, until: maxEventTime}
+	if in.Wait < 0 || in.Wait > maxQueryWait {
+		return question{}, fmt.Errorf("wait_ms must be from 0 to %d, got %d", maxQueryWait, in.Wait)
+	}
+	q.wait = time.Duration(in.Wait) * time.Millisecond
 	if q.limit < 1 || q.limit > maxQueryRows {
 		return question{}, fmt.Errorf("the limit must be from 1 to %d rows, got %d", maxQueryRows, in.Limit)
 	}
@@ -85,17 +97,49 @@ func decodeQuestion(verb string, data []byte) (question, error) {
 		}
 		q.key = key
 	}
+	if verb != verbAsOf && in.At != "" {
+		return question{}, errors.New("at is for as-of")
+	}
 	switch verb {
-	case verbGet:
+	case verbGet, verbAsOf:
 		if in.From != "" || in.To != "" || in.After != "" {
-			return question{}, errors.New("get takes a key and nothing else")
+			return question{}, fmt.Errorf("%s takes a key and no range", verb)
+		}
+		if verb == verbGet {
+			return q, nil
+		}
+		var err error
+		if q.at, err = time.Parse(time.RFC3339Nano, in.At); err != nil {
+			return question{}, fmt.Errorf("at: %w", err)
 		}
 		return q, nil
 	case verbRange:
 		return q, q.keyRange(in)
+	case verbAll:
+		return q, q.allKeys(in)
 	default:
 		return q, q.timeRange(in)
 	}
+}
+
+// allKeys reads a question for the windows of all keys. After says how many rows of a key the asker has.
+func (q *question) allKeys(in questionJSON) error {
+	if in.Key != "" || in.Escaped != "" {
+		return errors.New("all takes from, to, limit and after, and no key: use windows for one key")
+	}
+	after := in.After
+	in.After = ""
+	if err := q.timeRange(in); err != nil || after == "" {
+		return err
+	}
+	skip, escaped, ok := strings.Cut(after, "/")
+	skipped, err := strconv.Atoi(skip)
+	key, err2 := stream.UnescapeKey(escaped)
+	if !ok || err != nil || err2 != nil || skipped < 0 {
+		return fmt.Errorf("after %q is not what an answer has said in more", after)
+	}
+	q.after, q.resumed, q.skip = key, true, skipped
+	return nil
 }
 
 func (q *question) keyRange(in questionJSON) error {
@@ -140,13 +184,18 @@ func (q *question) timeRange(in questionJSON) (err error) {
 
 // encode writes the question for the wire.
 func (q *question) encode() ([]byte, error) {
-	out := questionJSON{Limit: q.limit, After: q.more}
+	out := questionJSON{Limit: q.limit, After: q.more, Wait: int(q.wait.Milliseconds())}
 	switch q.verb {
 	case verbRange:
 		out.From, out.To = q.from, q.to
+	case verbAll:
+		out.From, out.To = q.since.Format(time.RFC3339Nano), q.until.Format(time.RFC3339Nano)
 	default:
 		if out.Key = q.key; !utf8.ValidString(q.key) {
 			out.Key, out.Escaped = "", stream.EscapeKey(q.key)
+		}
+		if q.verb == verbAsOf {
+			out.At = q.at.Format(time.RFC3339Nano)
 		}
 		if q.verb == verbWindows {
 			out.From, out.To = q.since.Format(time.RFC3339Nano), q.until.Format(time.RFC3339Nano)
@@ -163,6 +212,9 @@ type answerJSON struct {
 	Instance   string           `json:"instance"`
 	Commit     uint64           `json:"commit"`
 	StreamTime time.Time        `json:"stream_time,omitzero"`
+	Age        float64          `json:"age,omitzero"`       // of a copy: seconds since it was known to have everything
+	Committed  time.Time        `json:"committed,omitzero"` // of a copy: when its last commit was stored
+	Behind     uint64           `json:"behind,omitzero"`    // of a copy: messages that the journal had behind it
 	Positions  []positionJSON   `json:"positions"`
 	Rows       []jsontext.Value `json:"rows"`
 	More       string           `json:"more,omitzero"`
@@ -172,6 +224,7 @@ type answerJSON struct {
 const (
 	roleOwner   = "owner"
 	roleStandby = "standby"
+	roleGlobal  = "global" // every instance has all rows of a global table
 )
 
 type positionJSON struct {
@@ -225,6 +278,7 @@ func readAnswer[V any](data []byte) (Answer[V], string, error) {
 	a := Answer[V]{
 		Partition: in.Partition, Standby: in.Role == roleStandby, Instance: in.Instance,
 		Commit: in.Commit, StreamTime: in.StreamTime,
+		Age: time.Duration(in.Age * float64(time.Second)), Committed: in.Committed, Behind: in.Behind,
 	}
 	for _, p := range in.Positions {
 		a.Positions = append(a.Positions, InputPosition(p))

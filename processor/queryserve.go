@@ -7,12 +7,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/rossby-streams/rossby/processor/internal/engine"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -35,8 +35,55 @@ func (a *App) openDesks() (err error) {
 		Description: "state of the Rossby app " + a.topology.app,
 		Metadata:    map[string]string{"app": a.topology.app, "instance": a.instance()},
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	if err := a.openGlobalDesks(); err != nil {
+		a.service.Close()
+		return err
+	}
+	return nil
 }
+
+// openGlobalDesks makes this instance answer for global tables, of which it has all rows.
+func (a *App) openGlobalDesks() error {
+	if a.service == nil {
+		return nil
+	}
+	for topic, rows := range a.globals {
+		v := rows.(interface{ exposed() *view }).exposed()
+		store := globalStore(topic)
+		_, err := a.service.Add(stream.EndpointConfig{
+			Name:     strings.ReplaceAll(store, ".", "_") + "_" + roleGlobal,
+			Subject:  querySubject(a.topology.app, store, 0, false, "*"),
+			Queue:    roleGlobal,
+			Metadata: map[string]string{"role": roleGlobal, "store": store, "kind": v.kind, "verbs": v.verbs()},
+			Handle: func(request *stream.ServiceRequest) {
+				q, err := v.understand(request)
+				var data []byte
+				if err == nil {
+					answer := answerJSON{Store: store, Role: roleGlobal, Instance: a.instance(), Positions: []positionJSON{}}
+					data, _, err = a.fill(answer, &asked{view: v, question: q}, func() bool { return false })
+				}
+				if err != nil {
+					refuse(request, err)
+					return
+				}
+				request.Answer(data)
+			},
+		})
+		if err != nil {
+			return fmt.Errorf("answer queries: %w", err)
+		}
+	}
+	return nil
+}
+
+// globalStore is the name of a global table among the stores.
+func globalStore(topic string) string { return topic + "." + globalRowsName }
+
+// globalRowsName is the Store of a global table.
+const globalRowsName = "rows"
 
 func (a *App) closeDesks() {
 	if a.service != nil {
@@ -62,7 +109,43 @@ type desk struct {
 	endpoints []*stream.Endpoint
 	questions chan asked
 
-	following sync.Mutex // guards the task while it follows
+	leaving   atomic.Bool // the task has no time for questions any more
+	following sync.Mutex  // guards the task while it follows, and the rest
+	age       freshness
+}
+
+// freshness is how old the state of a copy is.
+type freshness struct {
+	complete  time.Time // when it was known to have all that there was
+	committed time.Time // when its last commit was stored, by the server's clock
+	behind    uint64    // messages that the journal had behind that one
+}
+
+// applied notes that a copy has an entry of the journal.
+func (d *desk) applied(e stream.Entry) {
+	if d == nil {
+		return
+	}
+	d.following.Lock()
+	defer d.following.Unlock()
+	d.age.committed, d.age.behind = e.Stored, e.Pending
+}
+
+// current notes that a copy has all that there is.
+func (d *desk) current() {
+	if d == nil {
+		return
+	}
+	d.following.Lock()
+	defer d.following.Unlock()
+	d.age.complete, d.age.behind = time.Now(), 0
+}
+
+// hurry makes an answer that takes long be given up.
+func (d *desk) hurry() {
+	if d != nil {
+		d.leaving.Store(true)
+	}
 }
 
 // asked is a question to a store.
@@ -70,8 +153,12 @@ type asked struct {
 	request *stream.ServiceRequest
 	store   string
 	view    *view
+	until   time.Time // when nobody waits for the answer any more; zero: unknown
 	question
 }
+
+// isVain reports whether nobody waits for the answer any more.
+func (q *asked) isVain() bool { return !q.until.IsZero() && time.Now().After(q.until) }
 
 // told is an answer that is known, but not that it holds.
 type told struct {
@@ -110,7 +197,11 @@ func (d *desk) open(standby bool) error {
 					refuse(request, err)
 					return
 				}
-				ask(asked{request, store, v, q})
+				one := asked{request: request, store: store, view: v, question: q}
+				if q.wait > 0 {
+					one.until = time.Now().Add(q.wait)
+				}
+				ask(one)
 			},
 		})
 		if err != nil {
@@ -143,7 +234,10 @@ type refusal struct {
 
 func (e *refusal) Error() string { return e.text }
 
-var errMoved = &refusal{stream.ServiceUnavailable, "the task is on its way to another instance: ask again"}
+var (
+	errMoved   = &refusal{stream.ServiceUnavailable, "the task is on its way to another instance: ask again"}
+	errTooLate = &refusal{stream.ServiceUnavailable, "the time that the asker gave has passed: ask again, with more"}
+)
 
 func refuse(request *stream.ServiceRequest, err error) {
 	var r *refusal
@@ -179,7 +273,11 @@ func (d *desk) ask(q asked) {
 // askStandby answers at once. It is called in the service's goroutine.
 func (d *desk) askStandby(q asked) {
 	d.following.Lock()
-	data, _, err := d.answer(&q, roleStandby)
+	var data []byte
+	err := error(errTooLate)
+	if !q.isVain() {
+		data, _, err = d.answer(&q, roleStandby)
+	}
 	d.following.Unlock()
 	if err != nil {
 		refuse(q.request, err)
@@ -208,6 +306,10 @@ func (d *desk) read() (answers []told) {
 	}
 	for rows := 0; rows < deskRows && len(d.questions) > 0; rows++ {
 		q := <-d.questions
+		if q.isVain() {
+			refuse(q.request, errTooLate)
+			continue
+		}
 		data, n, err := d.answer(&q, roleOwner)
 		answers = append(answers, told{q.request, data, err})
 		rows += n
@@ -234,20 +336,33 @@ func (d *desk) answer(q *asked, role string) (data []byte, rows int, err error) 
 	task := d.r.task
 	a := answerJSON{
 		Store: q.store, Partition: task.Partition(), Role: role, Instance: d.r.app.instance(), Commit: task.LastCommit(),
-		Rows: []jsontext.Value{}, Positions: []positionJSON{},
+		StreamTime: streamTimeOf(task), Positions: []positionJSON{},
 	}
-	if now := task.StreamTime(); now != engine.NoTime {
-		a.StreamTime = fromNanos(now)
+	if role == roleStandby {
+		a.Age, a.Committed, a.Behind = time.Since(d.age.complete).Seconds(), d.age.committed, d.age.behind
 	}
 	for _, p := range task.Positions() {
 		a.Positions = append(a.Positions, positionJSON{p.Topic, p.Next})
 	}
-	page := page{limit: q.limit, max: int(d.r.app.client.MaxPayload()) - queryRoom}
-	if a.More, err = q.view.look(&q.question, &page); err != nil {
+	return d.r.app.fill(a, q, d.leaving.Load)
+}
+
+// fill looks a question up and completes the answer. It gives up when the task is leaving.
+func (a *App) fill(answer answerJSON, q *asked, leaving func() bool) (data []byte, rows int, err error) {
+	page := page{limit: q.limit, max: int(a.client.MaxPayload()) - queryRoom, wanted: func() error {
+		switch {
+		case leaving():
+			return errMoved
+		case q.isVain():
+			return errTooLate
+		}
+		return nil
+	}}
+	if answer.More, err = q.view.look(&q.question, &page); err != nil {
 		return nil, 0, err
 	}
-	a.Rows = append(a.Rows, page.rows...)
-	data, err = json.Marshal(a, jsontext.AllowInvalidUTF8(true))
+	answer.Rows = append([]jsontext.Value{}, page.rows...)
+	data, err = json.Marshal(answer, jsontext.AllowInvalidUTF8(true))
 	return data, len(page.rows), err
 }
 
@@ -257,6 +372,20 @@ type page struct {
 	max   int // bytes that the server takes
 	rows  []jsontext.Value
 	bytes int
+
+	wanted func() error // an error: nobody wants the answer any more
+	looked int
+}
+
+// lookEvery is after how many keys it is asked whether the answer is still wanted.
+const lookEvery = 1024
+
+// look counts a key that was looked at.
+func (p *page) look() error {
+	if p.looked++; p.looked%lookEvery == 0 {
+		return p.wanted()
+	}
+	return nil
 }
 
 // add appends a row; it reports false if there is no room for it in this page.
@@ -276,77 +405,4 @@ func (p *page) add(key string, row seen) (bool, error) {
 	}
 	p.rows, p.bytes = append(p.rows, data), p.bytes+len(data)+1
 	return true, nil
-}
-
-// look fills the page, and returns where the next one begins, if there is one.
-func (v *view) look(q *question, p *page) (more string, err error) {
-	switch q.verb {
-	case verbGet:
-		row, ok := v.get(q.key)
-		if ok {
-			_, err = p.add(q.key, row)
-		}
-		return "", err
-	case verbRange:
-		return v.lookKeys(q, p)
-	default:
-		return v.lookWindows(q, p)
-	}
-}
-
-// lookKeys visits all keys of the store, since they are in no order, and then reads the rows of the first ones.
-func (v *view) lookKeys(q *question, p *page) (more string, err error) {
-	first := make([]string, 0, q.limit+2) // of those that are wanted, in order
-	for key := range v.keys() {
-		if key < q.from || q.to != "" && key >= q.to || q.resumed && key <= q.after {
-			continue
-		}
-		i, _ := slices.BinarySearch(first, key)
-		if i > q.limit {
-			continue
-		}
-		first = slices.Insert(first, i, key)
-		first = first[:min(len(first), q.limit+1)] // one more says that there are more
-	}
-	for i, key := range first {
-		row, ok := v.get(key)
-		if !ok {
-			continue
-		}
-		fits, err := p.add(key, row)
-		if err != nil {
-			return "", err
-		}
-		if !fits {
-			return stream.EscapeKey(first[i-1]), nil
-		}
-	}
-	if len(first) > q.limit { // some have no value any more
-		return stream.EscapeKey(first[q.limit]), nil
-	}
-	return "", nil
-}
-
-// lookWindows reads the rows of one key by time. A page ends with a time and how many rows of that time it has.
-func (v *view) lookWindows(q *question, p *page) (more string, err error) {
-	var last time.Time
-	same := 0 // rows at last so far
-	for row := range v.windows(q.key, q.since, q.until) {
-		if !row.at.Equal(last) {
-			last, same = row.at, 0
-		}
-		if row.at.Equal(q.since) && same < q.skip {
-			same++
-			continue
-		}
-		fits, err := p.add(q.key, row)
-		if err != nil {
-			return "", err
-		}
-		if !fits {
-			return strconv.FormatInt(row.at.UnixNano(), 10) + "/" + strconv.Itoa(same), nil
-		}
-		same++
-	}
-	return "", nil
 }

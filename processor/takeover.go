@@ -50,8 +50,10 @@ func (r *runner) follow(ctx context.Context) (err error) {
 	wg.Go(func() {
 		select {
 		case <-r.owned:
+			r.desk.hurry()
 			stop()
 		case <-until.Done():
+			r.desk.hurry()
 		}
 	})
 	err = r.keepCopy(until)
@@ -103,6 +105,7 @@ func (r *runner) apply(ctx context.Context, from uint64) error {
 			if err := r.desk.applying(func() error { return r.task.Follow(e.Seq, e.Data) }); err != nil {
 				return err
 			}
+			r.desk.applied(e)
 			if e.Pending == 0 {
 				if !r.task.Confirmed() {
 					return engine.ErrOtherJournal
@@ -137,6 +140,7 @@ func (r *runner) apply(ctx context.Context, from uint64) error {
 			}
 			return true
 		},
+		Current: r.desk.current,
 	})
 	return errors.Join(err, own)
 }

@@ -3,14 +3,18 @@ package processor
 import (
 	"iter"
 	"time"
+
+	"github.com/rossby-streams/rossby/processor/internal/engine"
 )
 
 // view is how queries see a store. Functions that are nil are not to be had of its kind.
 type view struct {
 	kind    string
 	get     func(key string) (seen, bool)
-	keys    func() iter.Seq[string]                             // in any order
+	asOf    func(key string, at time.Time) (seen, bool)
+	keys    func(from string) iter.Seq2[[]byte, bool]           // as engine.KeyValue.Keys
 	windows func(key string, from, to time.Time) iter.Seq[seen] // those with from <= at, by at
+	spans   func() iter.Seq[string]                             // the keys of windows, in any order
 }
 
 // seen is a row as queries see it.
@@ -27,27 +31,36 @@ const (
 	kindWindowed  = "window"
 	kindSessions  = "session"
 	kindVersioned = "versioned"
+	kindGlobals   = "global"
 )
 
 // verbs lists what can be asked.
 func (v *view) verbs() string {
-	if v.get != nil {
+	switch {
+	case v.asOf != nil:
+		return verbGet + ", " + verbAsOf + ", " + verbRange
+	case v.get != nil:
 		return verbGet + ", " + verbRange
 	}
-	return verbWindows
+	return verbWindows + ", " + verbAll
 }
 
 // storeName is the full name of a store of the operator.
 func (c *Context[Out]) storeName(name string) string { return c.vertex.name + "." + name }
 
-// wrapping is a value in a store that has something around the user's own.
-type wrapping interface{ unwrap() seen }
+// Wrapped is a value in a store that has something around the user's own, as those of joins have. Queries answer with what is inside, and with the
+// event time if the value knows it; zero: it does not.
+type Wrapped interface {
+	Unwrap() (value any, at time.Time)
+}
 
-func (a aggregate[A]) unwrap() seen { return seen{value: a.Value, time: fromNanos(a.Time)} }
+// Unwrap implements Wrapped.
+func (a aggregate[A]) Unwrap() (value any, at time.Time) { return a.Value, fromNanos(a.Time) }
 
 func seenValue[V any](value V) seen {
-	if w, ok := any(value).(wrapping); ok {
-		return w.unwrap()
+	if w, ok := any(value).(Wrapped); ok {
+		inside, at := w.Unwrap()
+		return seen{value: inside, time: at}
 	}
 	return seen{value: value}
 }
@@ -59,24 +72,15 @@ func exposeKeyValue[V, Out any](c *Context[Out], name string, s *KeyValue[V]) {
 			value, ok := s.Get(key)
 			return seenValue(value), ok
 		},
-		keys: func() iter.Seq[string] { return keysOf(s.All()) },
+		keys: s.s.Keys,
 	})
-}
-
-func keysOf[V any](rows iter.Seq2[string, V]) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for key := range rows {
-			if !yield(key) {
-				return
-			}
-		}
-	}
 }
 
 // exposeWindowed shows a window store. windowAt says which window a row's time stands for; nil: it is a time and nothing else.
 func exposeWindowed[V, Out any](c *Context[Out], name string, s *Windowed[V], windowAt func(time.Time) Window) {
 	c.w.task.Expose(c.storeName(name), &view{
-		kind: kindWindowed,
+		kind:  kindWindowed,
+		spans: s.s.Keys,
 		windows: func(key string, from, to time.Time) iter.Seq[seen] {
 			return func(yield func(seen) bool) {
 				for id, value := range s.Range(key, from, to) {
@@ -98,11 +102,14 @@ func exposeWindowed[V, Out any](c *Context[Out], name string, s *Windowed[V], wi
 
 func exposeSessions[V, Out any](c *Context[Out], name string, s *Sessions[V]) {
 	c.w.task.Expose(c.storeName(name), &view{
-		kind: kindSessions,
+		kind:  kindSessions,
+		spans: s.rows.s.Keys,
 		windows: func(key string, from, to time.Time) iter.Seq[seen] {
 			return func(yield func(seen) bool) {
 				for w, value := range s.Find(key, from, to) {
-					if !yield(seen{value: value, window: w, at: w.End}) {
+					row := seenValue(value)
+					row.window, row.at = w, w.End
+					if !yield(row) {
 						return
 					}
 				}
@@ -115,12 +122,47 @@ func exposeVersioned[V, Out any](c *Context[Out], name string, s *Versioned[V]) 
 	full := c.storeName(name)
 	c.w.task.Expose(full+"-deleted", nil)
 	c.w.task.Expose(full+"-past", nil)
+	version := func(value V, from time.Time, ok bool) (seen, bool) {
+		row := seenValue(value)
+		row.time = from
+		return row, ok
+	}
 	c.w.task.Expose(full, &view{
 		kind: kindVersioned,
-		get: func(key string) (seen, bool) {
-			value, from, ok := s.Get(key)
-			return seen{value: value, time: from}, ok
-		},
-		keys: func() iter.Seq[string] { return keysOf(s.current.All()) },
+		get:  func(key string) (seen, bool) { return version(s.Get(key)) },
+		asOf: func(key string, at time.Time) (seen, bool) { return version(s.GetAsOf(key, at)) },
+		keys: s.current.s.Keys,
 	})
+}
+
+// exposed returns the rows of a global table as queries see them.
+func (g *globalRows[V]) exposed() *view {
+	return &view{
+		kind: kindGlobals,
+		get: func(key string) (seen, bool) {
+			g.mu.RLock()
+			defer g.mu.RUnlock()
+			value, ok := g.rows[key]
+			return seen{value: value}, ok
+		},
+		keys: func(string) iter.Seq2[[]byte, bool] {
+			return func(yield func([]byte, bool) bool) {
+				g.mu.RLock()
+				defer g.mu.RUnlock()
+				for key := range g.rows {
+					if !yield([]byte(key), false) {
+						return
+					}
+				}
+			}
+		},
+	}
+}
+
+// streamTimeOf is the highest event time that a task has processed; zero: none.
+func streamTimeOf(t *engine.Task) time.Time {
+	if now := t.StreamTime(); now != engine.NoTime {
+		return fromNanos(now)
+	}
+	return time.Time{}
 }

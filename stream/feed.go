@@ -52,6 +52,8 @@ type feed struct {
 	// idle, if set, is called before the feed waits or attaches anew. false: it
 	// ends.
 	idle func() bool
+	// quiet, if set, is called when the server says that it has nothing more.
+	quiet func()
 	// ephemeral consumers are deleted when the feed leaves them.
 	ephemeral bool
 	// gapless: the stream loses messages to retention only, so a hole in the
@@ -396,7 +398,10 @@ func (f *feed) checkHole(ctx context.Context, found uint64) error {
 // control handles what the server says about pull requests.
 func (f *feed) control(m *nats.Msg) error {
 	switch status := m.Header.Get("Status"); status {
-	case "100": // idle heartbeat
+	case "100": // idle heartbeat: there is nothing more
+		if f.quiet != nil {
+			f.quiet()
+		}
 		return nil
 	case "404", "408": // a request expired; it says what it still owed
 		n, _ := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))

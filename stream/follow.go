@@ -18,6 +18,9 @@ type Follower struct {
 	// entries that was, and again with those that come until it returns true. nil:
 	// nobody is told.
 	CaughtUp func(entries int) bool
+	// Current is called when Entry has had all that the server had, and again whenever the server says that there is still nothing more: every
+	// two seconds, about. nil: nobody is told.
+	Current func()
 }
 
 // Follow reads a journal that belongs to somebody else: every entry that begins at a
@@ -34,15 +37,23 @@ func (j *Journal) Follow(ctx context.Context, from uint64, to Follower) error {
 			to.CaughtUp = nil
 		}
 	}
+	current := to.Current
+	if current == nil {
+		current = func() {}
+	}
 	info, err := j.c.knownInfo(ctx, j.name)
 	if err == nil {
 		if r.head >= info.State.LastSeq || info.State.Msgs == 0 {
+			current()
 			caughtUp()
 		}
-		err = j.feed(ctx, r, func(e Entry, pending uint64) (bool, error) {
+		err = j.feed(ctx, r, current, func(e Entry, pending uint64) (bool, error) {
 			entries++
 			if err := to.Entry(e); err != nil {
 				return false, err
+			}
+			if pending == 0 {
+				current()
 			}
 			if pending < almostThere {
 				caughtUp()

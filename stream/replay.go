@@ -84,7 +84,7 @@ type replay struct {
 
 // read goes on after r.head until nothing is pending. There is something.
 func (j *Journal) read(ctx context.Context, r *replay, fn func(Entry) error) error {
-	err := j.feed(ctx, r, func(e Entry, pending uint64) (bool, error) {
+	err := j.feed(ctx, r, nil, func(e Entry, pending uint64) (bool, error) {
 		err := fn(e)
 		return pending > 0, err
 	})
@@ -94,10 +94,10 @@ func (j *Journal) read(ctx context.Context, r *replay, fn func(Entry) error) err
 	return ctx.Err()
 }
 
-// feed goes on after r.head until ctx ends or fn wants no more.
-func (j *Journal) feed(ctx context.Context, r *replay, fn func(e Entry, pending uint64) (more bool, err error)) error {
+// feed goes on after r.head until ctx ends or fn wants no more. quiet, if it is not nil, is called when the server has nothing more.
+func (j *Journal) feed(ctx context.Context, r *replay, quiet func(), fn func(e Entry, pending uint64) (more bool, err error)) error {
 	f := j.c.ephemeralFeed(j.name, jetstream.ConsumerConfig{})
-	f.last = r.head
+	f.last, f.quiet = r.head, quiet
 	f.errs = TopicSpec{Name: j.name}.feedErrors(0)
 	f.errs.notFound = func() error {
 		return &JournalError{Journal: j.name, Err: errors.New("it has been deleted")}
