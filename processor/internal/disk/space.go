@@ -50,10 +50,12 @@ func (s *Space) Get(key []byte) (value []byte, ok bool, err error) {
 // Pair is a key and its value.
 type Pair struct{ Key, Value []byte }
 
-// pairsAtOnce is how many pairs, and pairBytes how many bytes of them, are read before they are yielded.
+// firstPairs is how many pairs are read before they are yielded, of whoever stops soon; then twice as many each time, up to mostPairs.
+// There are pairBytes of them for each at most, on average.
 const (
-	pairsAtOnce = 256
-	pairBytes   = 1 << 20
+	firstPairs = 8
+	mostPairs  = 256
+	pairBytes  = 1 << 12
 )
 
 // From yields the pairs whose key begins with prefix, in order, from start on: nil is the first. Changes meanwhile may or may not be seen.
@@ -65,10 +67,10 @@ func (s *Space) From(prefix, start []byte) iter.Seq2[Pair, error] {
 		if start != nil {
 			lower = s.key(start)
 		}
-		for more := true; more; {
+		for n, more := firstPairs, true; more; n = min(2*n, mostPairs) {
 			var pairs []Pair
 			var err error
-			if pairs, more, err = s.read(lower, upper); err != nil {
+			if pairs, more, err = s.read(lower, upper, n); err != nil {
 				yield(Pair{}, err)
 				return
 			}
@@ -84,9 +86,9 @@ func (s *Space) From(prefix, start []byte) iter.Seq2[Pair, error] {
 	}
 }
 
-// read returns some of the pairs from lower on, and whether there are more. Nothing is held while they are looked at, so that the
+// read returns up to n of the pairs from lower on, and whether there are more. Nothing is held while they are looked at, so that the
 // database can be closed.
-func (s *Space) read(lower, upper []byte) (pairs []Pair, more bool, err error) {
+func (s *Space) read(lower, upper []byte, n int) (pairs []Pair, more bool, err error) {
 	err = s.db.use(func(p *pebble.DB) error {
 		it, err := p.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 		if err != nil {
@@ -94,7 +96,7 @@ func (s *Space) read(lower, upper []byte) (pairs []Pair, more bool, err error) {
 		}
 		size := 0
 		for ok := it.First(); ok; ok = it.Next() {
-			if len(pairs) == pairsAtOnce || size > pairBytes {
+			if len(pairs) == n || size > n*pairBytes {
 				more = true
 				break
 			}
