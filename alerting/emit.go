@@ -52,9 +52,13 @@ func (t *threshold[V]) alarm(f *finding[V], change State, before, e *episode) Al
 	return a
 }
 
-// emit hands an alarm on, with its annotations.
+// emit hands an alarm on, with its annotations. headers are those of the record that it speaks of; without any it has the trace context of
+// the record that has moved time so far, if one has.
 func (t *threshold[V]) emit(key string, a Alarm, headers stream.Headers) {
 	a.Annotations = t.texts.fill(&a)
+	if headers == nil {
+		headers = t.c.Trace()
+	}
 	t.c.Forward(processor.Record[Alarm]{Key: key, Value: a, Time: a.At, Headers: headers})
 }
 

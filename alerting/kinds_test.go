@@ -213,6 +213,32 @@ func TestAbsence(t *testing.T) {
 	kind{rule: own, in: every(60, 90), until: 600, want: `a firing  90 since 0 at 0`}.tell(t)
 }
 
+// TestAlarmsHaveATrace wants an alarm to have the headers of the record that it speaks of; one that is said since time has passed has the trace
+// context of the record that moved time.
+func TestAlarmsHaveATrace(t *testing.T) {
+	topic := stream.Topic[reading]{Name: "readings", Time: func(r reading) time.Time { return r.At }}
+	out := stream.Topic[alerting.Alarm]{Name: "alarms", Time: func(a alerting.Alarm) time.Time { return a.At }}
+	b := processor.NewBuilder("traced")
+	alerting.Threshold(processor.From(b, topic), alerting.Rule[reading]{
+		Name: "R", Value: func(r reading) float64 { return r.Value }, When: alerting.Above(80), Lookback: time.Minute, OnNoData: alerting.OwnAlarm,
+	}).To(out)
+	topology, err := b.Build()
+	require.NoError(t, err)
+	d := processortest.New(t, topology)
+	for i, r := range []processor.Record[reading]{read("a", "m", 0, 90), read("b", "m", 300, 1)} {
+		r.Headers = stream.Headers{"traceparent": {fmt.Sprint(i)}, "own": {"x"}}
+		processortest.Pipe(d, topic, r)
+	}
+	require.NoError(t, d.Err())
+	said := processortest.Read(d, out)
+	require.Len(t, said, 2)
+	require.Equal(t, alerting.Firing, said[0].Value.State)
+	require.Equal(t, stream.Headers{"traceparent": {"0"}, "own": {"x"}}, said[0].Headers)
+	require.Equal(t, alerting.NoData, said[1].Value.State)
+	require.Equal(t, "a", said[1].Key)
+	require.Equal(t, stream.Headers{"traceparent": {"1"}}, said[1].Headers)
+}
+
 func TestErrorsHaveAPolicy(t *testing.T) {
 	in := []processor.Record[reading]{read("a", "m", 0, 90), bad(read("a", "m", 60, 0)), read("a", "m", 120, 90), read("a", "m", 180, 10)}
 	for policy, c := range map[alerting.Policy]struct {

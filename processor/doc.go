@@ -80,6 +80,8 @@
 //     ever published. One that has slept, or was cut off, looks at its journal before it goes on to publish. Run returns an
 //     error that wraps stream.ErrFenced.
 //   - A restart changes no result: stream time and timers are part of the commit.
+//   - Run returns within Config.StopTimeout and a few seconds more once it is asked to, whoever does not answer: the server, a function of the
+//     user, a receiver.
 //   - A task takes the record with the lowest event time among its inputs; the order within a partition never changes. An input
 //     that has run dry is waited for if the server has more of it, and not if it is caught up.
 //   - A failed record leaves no trace but its dead letter: stores, timers and what was forwarded are as if it had not come; nor

@@ -198,7 +198,7 @@ func (s spanned[V, A]) close(t Timer) error {
 	w := s.windows.endingAt(t.At.UnixNano() - int64(s.grace))
 	if _, agg, ok := s.row(t.Key, w); ok {
 		s.c.Forward(Record[update[V, A]]{
-			Key: t.Key, Time: fromNanos(agg.Time), Window: s.window(w), Value: update[V, A]{new: agg.Value, hasNew: true},
+			Key: t.Key, Time: fromNanos(agg.Time), Headers: s.c.Trace(), Window: s.window(w), Value: update[V, A]{new: agg.Value, hasNew: true},
 		})
 	}
 	return nil

@@ -50,9 +50,12 @@ type ending struct {
 	err error
 }
 
-// newGroup returns a group for that many tasks at a time, with as much beside them, and a little more.
+// beside is how many goroutines there are at most that belong to no task.
+const beside = 8
+
+// newGroup returns a group for that many tasks at a time, with as much about each.
 func newGroup(tasks int, timeout time.Duration, giveUp func()) *group {
-	return &group{timeout: timeout, giveUp: giveUp, ended: make(chan ending, 2*tasks+2), running: make(map[*runner]bool, tasks), todo: newTodo()}
+	return &group{timeout: timeout, giveUp: giveUp, ended: make(chan ending, 2*tasks+beside), running: make(map[*runner]bool, tasks), todo: newTodo()}
 }
 
 // start calls f in a goroutine of its own.
@@ -92,7 +95,7 @@ func (g *group) wait(ctx context.Context, cancel context.CancelCauseFunc) error 
 			}
 		case <-stop:
 			stop, asked = nil, time.Now()
-			tick := time.NewTicker(max(g.timeout/4, time.Millisecond))
+			tick := time.NewTicker(max(min(g.timeout, stopGrace)/4, time.Millisecond))
 			defer tick.Stop()
 			look = tick.C
 		case <-look:

@@ -120,6 +120,7 @@ func (in *instance) assigned(id string) {
 // revoked stops a task in order, so that another instance can go on with it.
 func (in *instance) revoked(id string) {
 	if s := in.tasks[id]; s != nil {
+		s.runner.log.Info("the task is handed over to another instance")
 		s.release, s.next = true, wishNothing
 		if in.copies[id] {
 			s.next = wishFollow

@@ -134,6 +134,7 @@ func TestNewInstanceWarmsUp(t *testing.T) {
 	second := startInstance(t, server, wordCount(t), processor.Config{})
 	require.Eventually(t, func() bool { return second.tasks() == 4 }, time.Minute, 5*time.Millisecond)
 	require.Equal(t, 4, second.logs.FilterMessage("follows the task's owner").Len())
+	require.NotEmpty(t, first.logs.FilterMessage("the task is handed over to another instance").All())
 	for _, e := range second.logs.FilterMessage("took over").All() {
 		require.LessOrEqual(t, e.ContextMap()["journal_entries"], int64(8), "the last commits of the owner")
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rossby-streams/rossby/processor/internal/engine"
+	"github.com/rossby-streams/rossby/stream"
 )
 
 // Handler is what an operator does in one task.
@@ -184,6 +185,10 @@ func (c *Context[Out]) CancelWall(key string, at time.Time) { cancelTimer(c.wall
 // Now returns the time by the clock that ScheduleWall goes by. What is computed from it differs from run to run: a record that a
 // crash has undone is processed again at another time.
 func (c *Context[Out]) Now() time.Time { return c.op.task.World().Now().UTC() }
+
+// Trace returns the W3C trace context (traceparent, tracestate, baggage) of the record in hand; in a timer, that of the record that has moved stream
+// time to it or beyond. nil: there is none, or it was no record, but the clock, or the end of the input. Aggregates that are emitted OnClose have it.
+func (c *Context[Out]) Trace() stream.Headers { return c.op.task.Trace() }
 
 // CountLate counts the record in hand in TaskStats.Late: it has come after all its windows had closed. Joins and aggregates do so by themselves.
 func (c *Context[Out]) CountLate() { c.op.task.CountLate() }

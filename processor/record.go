@@ -16,7 +16,8 @@ type Record[V any] struct {
 	Time time.Time
 	// Headers travel with the record; nil means none. They must not be changed, only replaced. W3C trace context (traceparent,
 	// tracestate, baggage) travels so too: through repartitioning, to what an aggregation emits OnUpdate, and to what a join makes of
-	// its left record. None is ever added.
+	// its left record. What an aggregation emits OnClose has the trace context, and nothing else, of the record that has moved stream time to the
+	// window's close, of whatever key. None is ever made up.
 	Headers stream.Headers
 	// Window is the window of a windowed result; the zero value means that there is none.
 	Window Window

@@ -53,6 +53,9 @@ type Redriven struct {
 	Kept int
 }
 
+// redriveSuffix is what the names of Redrive's journals end with.
+const redriveSuffix = "-redrive"
+
 const (
 	// redriveBatch is how many letters are sent back between two notes of the position.
 	redriveBatch = 500
@@ -129,7 +132,7 @@ func (r *redrive) full() bool { return r.cfg.Limit > 0 && r.done.Sent >= r.cfg.L
 
 // open reads how far the group has come, and what it was about to send.
 func (r *redrive) open(ctx context.Context, extents []stream.PartitionOffsets) (err error) {
-	if r.journal, err = r.client.OpenJournal(ctx, r.letters.Name+"-"+r.cfg.Group+"-redrive"); err != nil {
+	if r.journal, err = r.client.OpenJournal(ctx, r.letters.Name+"-"+r.cfg.Group+redriveSuffix); err != nil {
 		return err
 	}
 	r.outbox = r.client.NewOutbox(func(ctx context.Context, _ bool) error { return r.journal.Verify(ctx) })

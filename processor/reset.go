@@ -47,7 +47,8 @@ func (e *ActiveError) Is(target error) bool { return target == ErrActive }
 type ResetConfig struct {
 	// DryRun only tells what would be deleted. It works while instances are running, too.
 	DryRun bool
-	// DeadLetters deletes the topic of dead letters as well, if the app made it under its own name: see Builder.DeadLetters.
+	// DeadLetters deletes the topic of dead letters as well, if the app made it under its own name: see Builder.DeadLetters. The journals of
+	// Redrive go with it.
 	DeadLetters bool
 	// StateDir is the Config.StateDir of the app on this machine: what its database has of the app is deleted, and the files, if it has nothing
 	// else. Empty: it is left there. It does no harm: the next Run finds that it belongs to journals that are gone, and builds it anew.
@@ -56,7 +57,7 @@ type ResetConfig struct {
 
 // Belongings are what an app keeps on the server, and on this machine, beside the topics that its topology names.
 type Belongings struct {
-	// Journals hold the state of its tasks, one each.
+	// Journals hold the state of its tasks, one each, and how far its dead letters were sent back, if those are to go.
 	Journals []string
 	// Topics are the repartition topics, and that of its dead letters if those are to go.
 	Topics []string
@@ -187,7 +188,7 @@ func (r *reset) find(ctx context.Context) error {
 		return err
 	}
 	for _, name := range journals {
-		if r.topology.hasJournal(name) {
+		if r.topology.hasJournal(name) || r.cfg.DeadLetters && r.topology.hasRedrive(name) {
 			r.found.Journals = append(r.found.Journals, name)
 		}
 	}
@@ -230,6 +231,12 @@ func (t *Topology) hasJournal(name string) bool {
 		}
 	}
 	return false
+}
+
+// hasRedrive reports whether a journal says how far dead letters of the app were sent back, whose topic is its own.
+func (t *Topology) hasRedrive(name string) bool {
+	rest, ok := strings.CutPrefix(name, defaultDeadLetters(t.app)+"-")
+	return ok && t.deadLetters.Name == defaultDeadLetters(t.app) && strings.HasSuffix(rest, redriveSuffix)
 }
 
 // ownTopics are the topics that nobody has named but the app: they go when it goes.

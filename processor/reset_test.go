@@ -132,12 +132,14 @@ func TestResetDeadLetters(t *testing.T) {
 		return err == nil
 	}
 	require.True(t, exists(own))
-	_, err := processor.Reset(t.Context(), client, wordCount(t), processor.ResetConfig{})
+	_, err := processor.Redrive(t.Context(), client, wordCount(t).DeadLetterTopic(), processor.RedriveConfig{})
+	require.NoError(t, err)
+	_, err = processor.Reset(t.Context(), client, wordCount(t), processor.ResetConfig{})
 	require.NoError(t, err)
 	require.True(t, exists(own))
 	gone, err := processor.Reset(t.Context(), client, wordCount(t), processor.ResetConfig{DeadLetters: true})
 	require.NoError(t, err)
-	require.Equal(t, processor.Belongings{Topics: []string{own}}, gone)
+	require.Equal(t, processor.Belongings{Topics: []string{own}, Journals: []string{own + "-redrive-redrive"}}, gone)
 	require.False(t, exists(own))
 }
 

@@ -130,7 +130,7 @@ func (s sessions[V, A]) close(t Timer) error {
 	for w, value := range s.rows.Find(t.Key, end, end) {
 		if w.End.Equal(end) { // one that is open still may start now
 			s.c.Forward(Record[update[V, A]]{
-				Key: t.Key, Time: end, Window: s.window(span{w.Start.UnixNano(), end.UnixNano()}), Value: update[V, A]{new: value, hasNew: true},
+				Key: t.Key, Time: end, Headers: s.c.Trace(), Window: s.window(span{w.Start.UnixNano(), end.UnixNano()}), Value: update[V, A]{new: value, hasNew: true},
 			})
 		}
 	}

@@ -167,7 +167,7 @@ func (s *slides[V, A]) close(t Timer) error {
 	start := fromNanos(t.At.UnixNano() - 1 - s.d - int64(s.grace))
 	for id, agg := range s.rows.Range(t.Key, start, start) {
 		s.c.Forward(Record[update[V, A]]{
-			Key: t.Key, Time: fromNanos(agg.Time), Window: s.window(id.At.UnixNano()), Value: update[V, A]{new: agg.Value, hasNew: true},
+			Key: t.Key, Time: fromNanos(agg.Time), Headers: s.c.Trace(), Window: s.window(id.At.UnixNano()), Value: update[V, A]{new: agg.Value, hasNew: true},
 		})
 	}
 	return nil

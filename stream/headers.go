@@ -2,6 +2,7 @@ package stream
 
 import (
 	"maps"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 )
@@ -41,6 +42,22 @@ func (h Headers) Clone() Headers {
 		c[k] = append([]string(nil), v...)
 	}
 	return c
+}
+
+// Trace gives the headers of W3C Trace Context and Baggage, whatever the case of their names: traceparent, tracestate and baggage. nil: there are
+// none. The values are shared.
+func (h Headers) Trace() Headers {
+	var trace Headers
+	for name, values := range h {
+		switch strings.ToLower(name) {
+		case "traceparent", "tracestate", "baggage":
+			if trace == nil {
+				trace = make(Headers, 3)
+			}
+			trace[name] = values
+		}
+	}
+	return trace
 }
 
 // with gives a copy in which name has that value only. The values of other names

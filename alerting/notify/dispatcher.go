@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/rossby-streams/rossby/stream"
 )
 
 // Receiver is somebody who is told.
@@ -80,6 +82,7 @@ type Dispatcher struct {
 	used     map[string]time.Time // of silences that end unused, by ID: when they were last known to be in use
 	sources  []map[string]map[string]bool
 	changed  changed
+	trace    stream.Headers // of what is taken
 }
 
 // known is an alert that some group has.
@@ -90,6 +93,8 @@ type known struct {
 	// Begun is when it was first heard of, or again after it was resolved; Updated when it was heard of last.
 	Begun   time.Time `json:"begun,omitzero"`
 	Updated time.Time `json:"updated,omitzero"`
+	// Trace is the trace context of what was heard last.
+	Trace stream.Headers `json:"trace,omitempty"`
 
 	targets, sources []int // rules of inhibition, by what they match
 	silencedBy       []string
@@ -174,7 +179,7 @@ func (d *Dispatcher) Take(a Alert, now time.Time) {
 		}
 		a, k = k.Alert.merge(a), &again
 	}
-	k = &known{Alert: a, In: maps.Clone(k.In), Begun: k.Begun, Updated: now}
+	k = &known{Alert: a, In: maps.Clone(k.In), Begun: k.Begun, Updated: now, Trace: d.trace}
 	d.alerts[a.Fingerprint] = k
 	d.link(k)
 	belongs := make(map[string]bool)
@@ -190,6 +195,23 @@ func (d *Dispatcher) Take(a Alert, now time.Time) {
 		}
 	}
 	d.changed.alerts[a.Fingerprint] = true
+}
+
+// traceOf is the trace context of the alert of a group that was heard of last.
+func (d *Dispatcher) traceOf(id string) stream.Headers {
+	var last *known
+	if g := d.groups[id]; g != nil {
+		for fingerprint := range g.members {
+			k := d.alerts[fingerprint]
+			if last == nil || k.Updated.After(last.Updated) || k.Updated.Equal(last.Updated) && k.Alert.Fingerprint < last.Alert.Fingerprint {
+				last = k
+			}
+		}
+	}
+	if last == nil {
+		return nil
+	}
+	return last.Trace
 }
 
 // join puts an alert into a group.

@@ -28,6 +28,7 @@
 //     alert, and no notification is made twice because of it. (Alertmanager keeps its groups in memory.)
 //   - What is made is handed to each receiver at least once, in order, with an idempotency key that is the same when it comes again.
 //   - A receiver that does not answer holds up nobody else.
+//   - A notification has the W3C trace context of the alarm, or alert, that was heard of last in its group.
 //   - A silence that has expired, or ended because no alert that fires has matched it for a time of its own, is told of once if
 //     Config.TellSilenceEnds asks for it, also after a crash.
 //   - What mutes an alert is asked of a running app (Inquiry, package api) and computed by the code that decides whether it is told.

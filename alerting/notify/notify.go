@@ -199,6 +199,7 @@ func (t *task) with(f func(*Dispatcher) error) error {
 	d, err := t.ready()
 	t.d = nil
 	if err == nil {
+		d.trace = t.c.Trace()
 		err = f(d)
 	}
 	if err == nil {
@@ -243,8 +244,9 @@ func (t *task) timer(tm processor.Timer) error {
 	return t.with(func(d *Dispatcher) error {
 		now := t.c.Now()
 		if id, ok := strings.CutPrefix(tm.Key, timerGroup); ok {
+			trace := d.traceOf(id) // those that are resolved go
 			for _, n := range d.Flush(id, now) {
-				t.c.Forward(processor.Record[Notification]{Key: n.Receiver, Value: n, Time: n.At})
+				t.c.Forward(processor.Record[Notification]{Key: n.Receiver, Value: n, Time: n.At, Headers: trace})
 			}
 		}
 		if key, ok := strings.CutPrefix(tm.Key, timerLog); ok {
@@ -291,7 +293,7 @@ func (t *task) save(d *Dispatcher) error {
 	t.generations.Put("", t.generation)
 	for fingerprint := range changed.alerts {
 		if k, ok := d.alerts[fingerprint]; ok {
-			t.alerts.Put(fingerprint, known{Alert: k.Alert, In: k.In, Begun: k.Begun, Updated: k.Updated})
+			t.alerts.Put(fingerprint, known{Alert: k.Alert, In: k.In, Begun: k.Begun, Updated: k.Updated, Trace: k.Trace})
 		} else {
 			t.alerts.Delete(fingerprint)
 		}
@@ -329,7 +331,7 @@ func (d *Dispatcher) add(s stored) {
 		d.groups[id] = &g
 	}
 	for fingerprint, row := range s.alerts {
-		k := &known{Alert: row.Alert, In: row.In, Begun: row.Begun, Updated: row.Updated}
+		k := &known{Alert: row.Alert, In: row.In, Begun: row.Begun, Updated: row.Updated, Trace: row.Trace}
 		d.alerts[fingerprint] = k
 		d.link(k)
 	}

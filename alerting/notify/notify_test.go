@@ -27,6 +27,7 @@ type inbox struct {
 	mu     sync.Mutex
 	tokens map[string]bool
 	got    []string
+	traces []string
 }
 
 func (i *inbox) send(_ context.Context, d processor.Delivery[notify.Notification]) error {
@@ -40,6 +41,7 @@ func (i *inbox) send(_ context.Context, d processor.Delivery[notify.Notification
 	}
 	i.tokens[d.Token] = true
 	i.got = append(i.got, told(d.Value))
+	i.traces = append(i.traces, d.Headers.Get("traceparent"))
 	return nil
 }
 
@@ -134,6 +136,21 @@ func TestAlarmsBecomeNotifications(t *testing.T) {
 			require.Empty(t, append(ops.take(), pager.take()...))
 		})
 	}
+}
+
+// TestNotificationsHaveATrace wants a notification to have the trace context of the alarm that was heard of last in its group.
+func TestNotificationsHaveATrace(t *testing.T) {
+	ops := &inbox{}
+	d := processortest.New(t, topology(t, ops, &inbox{}, false))
+	d.SetClock(at(0))
+	for i, state := range []alerting.State{alerting.Firing, alerting.Firing, alerting.Resolved} {
+		a := alerting.Alarm{Rule: "Slow", Key: fmt.Sprint(i % 2), Severity: "warning", State: state, Since: d.Clock(), At: d.Clock(), Context: []byte("null")}
+		processortest.Pipe(d, alarms, processor.Record[alerting.Alarm]{Key: a.Key, Value: a, Headers: stream.Headers{"traceparent": {fmt.Sprint(i)}, "own": {"x"}}})
+		d.Crash()
+		d.AdvanceClock(10 * time.Second)
+	}
+	require.NoError(t, d.Err())
+	require.Equal(t, []string{"0", "1", "2"}, ops.traces)
 }
 
 // TestACrashChangesNothing: at whatever point tasks die, receivers that know tokens are told the same.

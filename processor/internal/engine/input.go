@@ -113,13 +113,14 @@ func (t *Task) Step() (bool, error) {
 	in := &t.inputs[best]
 	t.pass(in)
 	t.steps++
-	t.current = nil
+	t.current, t.cause = nil, cause{raw: &in.head}
 	t.moveTo(in.ts)
 	t.begin(&in.head)
 	in.source.Process()
 	t.settle()
 	t.current = nil
 	t.fireUntil(t.now) // what the record has set for now or before
+	t.cause = cause{}
 	return true, t.err
 }
 

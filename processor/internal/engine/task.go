@@ -84,6 +84,7 @@ type Task struct {
 	wallTimers timerFamily
 	now        int64
 	current    *Raw      // the record in hand, nil in a timer
+	cause      cause     // of the timers that fire
 	changes    []changer // what the record in hand, or the timer, has changed, in order
 	doom       func()    // the record in hand is given up; what to do instead
 	inWall     bool      // a timer by the clock is firing
@@ -100,6 +101,23 @@ type Task struct {
 	views      map[string]any // what Expose was given
 	former     []store        // while the task is rewired: the stores that there are
 	fencing    bool           // nothing rides along
+}
+
+// cause is the record that moves stream time.
+type cause struct {
+	raw   *Raw
+	trace stream.Headers
+	known bool // trace is that of the record
+}
+
+// Trace returns the trace context of the record in hand, or, while timers fire because a record has moved stream time, that of this one; nil:
+// there is none.
+func (t *Task) Trace() stream.Headers {
+	c := &t.cause
+	if c.raw != nil && !c.known {
+		c.trace, c.known = c.raw.Headers.Trace(), true
+	}
+	return c.trace
 }
 
 // World is what a task has of the world beside its records: nothing but the clock and the patience to wait.
