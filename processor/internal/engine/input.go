@@ -202,11 +202,15 @@ func (t *Task) pass(in *input) {
 }
 
 func (t *Task) passMessage(in *input) {
+	m := &in.pending[in.pos]
 	if in.Internal {
-		in.seen.note(&in.pending[in.pos])
+		in.seen.note(m)
 	}
-	in.next, in.index, in.stored = in.pending[in.pos].Offset+1, 0, in.pending[in.pos].Stored.UnixNano()
-	in.pending[in.pos] = stream.Message{} // let go of its bytes
+	in.next, in.index, in.stored = m.Offset+1, 0, 0
+	if !m.Stored.IsZero() {
+		in.stored = m.Stored.UnixNano()
+	}
+	*m = stream.Message{} // let go of its bytes
 	in.pos++
 	in.batch.open = false
 	t.changed = true
