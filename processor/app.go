@@ -28,8 +28,9 @@ type Config struct {
 	Instance string
 	// SessionTimeout is after how much silence the other instances take over the tasks of this one. 0: stream.DefaultSessionTimeout.
 	SessionTimeout time.Duration
-	// Standby makes a second instance follow each task, so that it goes on at once when the first one dies, however large its state. It
-	// costs the memory, or the room on disk, of another copy. It must be the same for all instances of the app.
+	// Standby makes this instance follow tasks that others run, so that it goes on at once when one of them dies, however large its state: each task
+	// is followed by a second instance, of those with Standby. It costs the memory, or the room on disk, of another copy. Instances with and
+	// without it may share an app, so it can be turned on or off by restarting one after the other.
 	Standby bool
 	// Guarantee is what becomes of results when an instance dies. The default is ExactlyOnce. It may be changed from one run to the next.
 	Guarantee Guarantee

@@ -132,8 +132,11 @@ func measureScale(b *testing.B, tasks int) {
 	began = time.Now()
 	first := startScaled(b, url, topology, tasks)
 	b.ReportMetric(time.Since(began).Seconds()*1e3/float64(tasks), "start-ms/task")
-	after, err := js.AccountInfo(b.Context())
-	require.NoError(b, err)
+	var after *jetstream.AccountInfo
+	require.Eventually(b, func() bool { // with the group's durables, which follow the first commits
+		after, err = js.AccountInfo(b.Context())
+		return err == nil && after.Consumers-account.Consumers >= 2*tasks
+	}, time.Minute, 100*time.Millisecond)
 	kB, goroutines = server.ask(b).minus(before, tasks)
 	b.ReportMetric(kB, "server-kB/task")
 	b.ReportMetric(goroutines, "server-goroutines/task")
@@ -215,7 +218,8 @@ func (s scaled) end(b *testing.B) {
 	s.nc.Close()
 }
 
-// BenchmarkScaleReplicas measures what a stream with three copies takes on each of three servers, which are in this process.
+// BenchmarkScaleReplicas measures what a stream with three copies takes on each of three servers, which are in this process, and what the durable of a
+// group does, which has as many copies.
 func BenchmarkScaleReplicas(b *testing.B) {
 	const streams, servers = 50, 3
 	cluster := embeddedtest.StartCluster(b, servers)
@@ -231,4 +235,11 @@ func BenchmarkScaleReplicas(b *testing.B) {
 	kB, goroutines := used("").minus(before, streams*servers)
 	b.ReportMetric(kB, "server-kB/copy")
 	b.ReportMetric(goroutines, "server-goroutines/copy")
+	before = used("")
+	for p := range streams {
+		require.NoError(b, client.StoreOffset(b.Context(), topic, "group", p, 1))
+	}
+	kB, goroutines = used("").minus(before, streams*servers)
+	b.ReportMetric(kB, "server-kB/durable-copy")
+	b.ReportMetric(goroutines, "server-goroutines/durable-copy")
 }
