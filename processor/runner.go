@@ -197,6 +197,7 @@ func (r *runner) openReaders(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.inbox.expect(i, reader.Behind())
 		r.readers = append(r.readers, reader)
 	}
 	return nil
