@@ -29,6 +29,8 @@ type queue struct {
 	messages []stream.Message
 	bytes    int
 	behind   uint64 // how many the last message said are stored after it
+	begun    bool   // there was one
+	expected uint64 // how many there were when the reader began; nothing depends on it, since they may be deleted meanwhile
 }
 
 func newInbox(inputs int) *inbox {
@@ -48,11 +50,18 @@ func (b *inbox) deliver(input int, m stream.Message) {
 	first := len(q.messages) == 0
 	q.messages = append(q.messages, m)
 	q.bytes += len(m.Data) + messageCost
-	q.behind = m.Pending
+	q.behind, q.begun = m.Pending, true
 	b.mu.Unlock()
 	if first {
 		b.poke()
 	}
+}
+
+// expect says how many messages an input has when its reader begins.
+func (b *inbox) expect(input int, behind uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.queues[input].expected = behind
 }
 
 // fail tells the task that a reader has ended for good.
@@ -97,6 +106,9 @@ func (b *inbox) lag(input int) uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := &b.mu.queues[input]
+	if !q.begun {
+		return q.expected
+	}
 	return uint64(len(q.messages)) + q.behind
 }
 

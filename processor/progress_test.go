@@ -21,14 +21,15 @@ func TestCopiesTellTheirProgress(t *testing.T) {
 	t.Parallel()
 	server, client := newServer(t)
 	produce(t, client, passed) // it exists
-	owner := startInstance(t, server, passOn(t), processor.Config{Standby: true})
+	first, second := names("ints-0")
+	owner := startInstance(t, server, passOn(t), processor.Config{Standby: true, Instance: first})
 	for n := range uint64(20) { // a commit each
 		produce(t, client, ints, stream.ProducerRecord[int]{Key: "k", Value: 1})
 		require.Eventually(t, func() bool { return ends(t, client, passed.Spec()) == n+1 }, 30*time.Second, time.Millisecond)
 	}
 	var mu sync.Mutex
 	var told []processor.TaskStats
-	standby := startInstance(t, server, passOn(t), processor.Config{Standby: true, OnTask: func(s processor.TaskStats) {
+	standby := startInstance(t, server, passOn(t), processor.Config{Standby: true, Instance: second, OnTask: func(s processor.TaskStats) {
 		mu.Lock()
 		defer mu.Unlock()
 		told = append(told, s)
@@ -102,8 +103,10 @@ func TestLagIsKnownWithoutReading(t *testing.T) {
 	topology := build(t, b)
 	one := stream.ProducerRecord[string]{Key: "k", Value: strings.Repeat("x", 200<<10)}
 	produce(t, client, large, one, one)
-	owner := startInstance(t, server, topology, processor.Config{Standby: true})
-	standby := startInstance(t, server, topology, processor.Config{Standby: true})
+	first, second := names("large-0")
+	owner := startInstance(t, server, topology, processor.Config{Standby: true, Instance: first})
+	waitsFor(t, owner.app, processor.WaitRecords) // before the other one can have the task
+	standby := startInstance(t, server, topology, processor.Config{Standby: true, Instance: second})
 	lag := func(want uint64) {
 		t.Helper()
 		for _, r := range []*running{owner, standby} {
@@ -113,7 +116,6 @@ func TestLagIsKnownWithoutReading(t *testing.T) {
 			}, 30*time.Second, 5*time.Millisecond, "it should be %d, not as in %+v", want, r.app.Stats())
 		}
 	}
-	waitsFor(t, owner.app, processor.WaitRecords)
 	waitsFor(t, standby.app, processor.WaitOwnership)
 	require.NoError(t, owner.app.Pause(t.Context()))
 	const many = 40 // of which some have room

@@ -215,6 +215,7 @@ func (r *runner) openReaders(ctx context.Context) error {
 			return err
 		}
 		r.task.Made(i, reader.Made().UnixNano())
+		r.inbox.expect(i, reader.Behind())
 		r.readers = append(r.readers, reader)
 	}
 	return nil

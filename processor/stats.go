@@ -262,7 +262,7 @@ func (r *runner) waits(why Wait, topic string) {
 // idles says what a task waits for that has nothing to process.
 func (r *runner) idles() {
 	for i := range r.cleared {
-		if r.task.Hungry(i) && r.inbox.behind(i) || r.blocks(i) {
+		if r.task.Hungry(i) && r.inbox.lag(i) > 0 || r.blocks(i) {
 			r.waits(WaitInput, r.sub.plan.Inputs[i].Topic.Name)
 			return
 		}

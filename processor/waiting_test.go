@@ -29,6 +29,15 @@ func waitsFor(t *testing.T, app *processor.App, why processor.Wait) (s processor
 	return s
 }
 
+// names returns static names for two instances: the task stays with the first one as long as it is there.
+func names(task string) (owner, standby string) {
+	owner, standby = "one", "two"
+	if stream.Assign([]string{owner, standby}, []string{task})[task] != owner {
+		return standby, owner
+	}
+	return owner, standby
+}
+
 // TestWhyATaskWaits brings a task into each state in which it processes nothing, and asks why.
 func TestWhyATaskWaits(t *testing.T) {
 	one := stream.ProducerRecord[int]{Key: "k", Value: 1}
@@ -98,10 +107,10 @@ func TestWhyATaskDoesNotRun(t *testing.T) {
 	restoring.stop()
 	require.NoError(t, endsSoon(t, restoring.err))
 
-	cfg := processor.Config{Standby: true}
-	owner := startInstance(t, restoring.server, passOn(t), cfg)
+	first, second := names("ints-0")
+	owner := startInstance(t, restoring.server, passOn(t), processor.Config{Standby: true, Instance: first})
 	waitsFor(t, owner.app, processor.WaitRecords)
-	standby := startInstance(t, restoring.server, passOn(t), cfg)
+	standby := startInstance(t, restoring.server, passOn(t), processor.Config{Standby: true, Instance: second})
 	require.Equal(t, processor.TaskFollowing, waitsFor(t, standby.app, processor.WaitOwnership).State)
 	require.NoError(t, standby.app.Pause(t.Context()))
 	require.Equal(t, processor.WaitOwnership, waitsFor(t, standby.app, processor.WaitOwnership).Wait)

@@ -47,6 +47,8 @@ type feed struct {
 	// attach makes or resets the server-side consumer so that its next delivery
 	// has consumer sequence 1 and is at or before next, and gives its name.
 	attach func(ctx context.Context, next uint64) (consumer string, err error)
+	// attached, if set, is told how much such a consumer has to deliver.
+	attached func(pending uint64)
 	// handle takes a message. false: the feed ends.
 	handle func(m *nats.Msg, p position) bool
 	// idle, if set, is called before the feed waits or attaches anew. false: it

@@ -61,6 +61,7 @@ type Reader struct {
 	part   int
 	made   time.Time
 	handed atomic.Uint64 // offset of the last message whose Deliver has returned
+	behind uint64        // what there was when it was opened
 	cancel context.CancelFunc
 	done   chan struct{}
 	close  sync.Once
@@ -102,7 +103,10 @@ func (c *Client) OpenReader(ctx context.Context, spec TopicSpec, partition int, 
 		r.handed.Store(p.stream)
 		return true
 	}
-	if err := f.open(ctx); err != nil {
+	f.attached = func(pending uint64) { r.behind = pending }
+	err := f.open(ctx)
+	f.attached = nil
+	if err != nil {
 		return nil, fmt.Errorf("stream: open reader of topic %q partition %d: %w", spec.Name, partition, err)
 	}
 	r.made = f.made
@@ -122,6 +126,9 @@ func (c *Client) OpenReader(ctx context.Context, spec TopicSpec, partition int, 
 // Made is when the server had made the partition when it was opened: who keeps an
 // offset should keep it, too.
 func (r *Reader) Made() time.Time { return r.made }
+
+// Behind is how many messages there were at or after ReaderConfig.From when the reader was opened.
+func (r *Reader) Behind() uint64 { return r.behind }
 
 // CaughtUp says whether every message that was stored before the call has been
 // through Deliver. It asks the leader of the partition, so that the answer is
@@ -179,27 +186,28 @@ func (s TopicSpec) feedErrors(p int) feedErrors {
 
 // ephemeralFeed reads a backing stream; base may restrict what is delivered.
 func (c *Client) ephemeralFeed(stream string, base jetstream.ConsumerConfig) *feed {
-	return &feed{
-		c:         c,
-		stream:    stream,
-		ephemeral: true,
-		attach: func(ctx context.Context, next uint64) (string, error) {
-			cfg := base
-			cfg.AckPolicy = jetstream.AckNonePolicy
-			cfg.MemoryStorage = true
-			cfg.Replicas = 1
-			cfg.InactiveThreshold = time.Minute
-			if next > 1 || cfg.OptStartTime == nil {
-				cfg.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
-				cfg.OptStartSeq, cfg.OptStartTime = next, nil
-			}
-			cons, err := c.js.CreateConsumer(ctx, stream, cfg)
-			if err != nil {
-				return "", err
-			}
-			return cons.CachedInfo().Name, nil
-		},
+	f := &feed{c: c, stream: stream, ephemeral: true}
+	f.attach = func(ctx context.Context, next uint64) (string, error) {
+		cfg := base
+		cfg.AckPolicy = jetstream.AckNonePolicy
+		cfg.MemoryStorage = true
+		cfg.Replicas = 1
+		cfg.InactiveThreshold = time.Minute
+		if next > 1 || cfg.OptStartTime == nil {
+			cfg.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
+			cfg.OptStartSeq, cfg.OptStartTime = next, nil
+		}
+		cons, err := c.js.CreateConsumer(ctx, stream, cfg)
+		if err != nil {
+			return "", err
+		}
+		info := cons.CachedInfo()
+		if f.attached != nil {
+			f.attached(info.NumPending)
+		}
+		return info.Name, nil
 	}
+	return f
 }
 
 // hasAfter asks the leader of a backing stream whether it has a message after
