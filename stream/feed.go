@@ -207,7 +207,7 @@ func (f *feed) checkExtent(ctx context.Context, next uint64) error {
 		return err
 	}
 	e := extent(info.State)
-	if f.gapless && e.First > next {
+	if f.gapless && next > 1 && e.First > next { // 1 is the earliest that there is
 		return f.errs.gone(next, e.First)
 	}
 	if next > e.Next {
