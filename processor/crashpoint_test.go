@@ -269,8 +269,8 @@ func (x *crashRun) check() {
 
 // TestCrashPoints lets an instance die at each kind of message that it publishes: before the server has it, and after, so that the answer is
 // lost. Requests of the server's API are messages, too: these are all steps of commit, delivery, trim, restore and hand-over. A first run finds out
-// which there are. The instance dies before the first one of each kind and after the second one; before and after each of them with ROSSBY_CHAOS. Whatever the
-// step, others finish the work, and each word is counted once.
+// which there are. The instance dies before the first one of a kind, or after the second one, by turns, and both for the kinds that a scene is about; before
+// and after each single message with ROSSBY_CHAOS. Whatever the step, others finish the work, and each word is counted once.
 func TestCrashPoints(t *testing.T) {
 	for i := range crashScenes {
 		scene := &crashScenes[i]
@@ -287,7 +287,7 @@ func TestCrashPoints(t *testing.T) {
 				x.check()
 				return d
 			}
-			points := crashPoints(play(t, 0, crashPoint{}).seen())
+			points := scene.points(t, play(t, 0, crashPoint{}).seen())
 			var mu sync.Mutex
 			died := make(map[string]int)
 			eachAtATime(t, points, func(t *testing.T, number int, p crashPoint) {
@@ -298,29 +298,40 @@ func TestCrashPoints(t *testing.T) {
 				}
 			})
 			for _, pattern := range scene.steps {
-				require.True(t, slices.ContainsFunc(slices.Collect(maps.Keys(died)), func(step string) bool {
-					match, err := path.Match(pattern, step)
-					require.NoError(t, err)
-					return match
-				}), "it never died at %s", pattern)
+				require.True(t, slices.ContainsFunc(slices.Collect(maps.Keys(died)), matches(t, pattern)), "it never died at %s", pattern)
 			}
 			t.Logf("%d crash points, each survived; deaths at each step: %v", len(points), died)
 		})
 	}
 }
 
-// crashPoints chooses from the steps that there are, and how often.
-func crashPoints(seen map[string]int) (points []crashPoint) {
-	for _, step := range slices.Sorted(maps.Keys(seen)) {
-		if os.Getenv(chaosLong) == "" {
-			points = append(points, crashPoint{step, 1, false}, crashPoint{step, min(2, seen[step]), true})
+// points chooses from the steps that there are, and how often.
+func (scene *crashScene) points(t *testing.T, seen map[string]int) (points []crashPoint) {
+	for i, step := range slices.Sorted(maps.Keys(seen)) {
+		if os.Getenv(chaosLong) != "" {
+			for n := range seen[step] {
+				points = append(points, crashPoint{step, n + 1, false}, crashPoint{step, n + 1, true})
+			}
 			continue
 		}
-		for n := range seen[step] {
-			points = append(points, crashPoint{step, n + 1, false}, crashPoint{step, n + 1, true})
+		both := slices.ContainsFunc(scene.steps, func(pattern string) bool { return matches(t, pattern)(step) })
+		if both || i%2 == 0 {
+			points = append(points, crashPoint{step, 1, false})
+		}
+		if both || i%2 == 1 {
+			points = append(points, crashPoint{step, min(2, seen[step]), true})
 		}
 	}
 	return points
+}
+
+// matches tells whether a step is of a pattern.
+func matches(t *testing.T, pattern string) func(step string) bool {
+	return func(step string) bool {
+		match, err := path.Match(pattern, step)
+		require.NoError(t, err)
+		return match
+	}
 }
 
 // atATime is how many points are played at the same time: they wait more than they work.
