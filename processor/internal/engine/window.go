@@ -307,10 +307,9 @@ func (s *Window[V]) restore(d *decoder, number uint64) error {
 // prune drops what has expired meanwhile. The deletions met on the way have left rows marked for the next commit that have no
 // home: flush would write nothing for them.
 func (s *Window[V]) prune(now int64) {
-	if now == NoTime {
-		return
+	if now != NoTime {
+		s.advance(now)
 	}
-	s.advance(now)
 	clear(s.led.dirty)
 	s.led.dirty = s.led.dirty[:0]
 }
