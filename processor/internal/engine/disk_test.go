@@ -351,7 +351,7 @@ func TestValuesBesideTheDatabaseAreBounded(t *testing.T) {
 	f := &folder{fs: vfs.NewCrashableMem()}
 	f.start(t)
 	defer func() { require.NoError(t, f.db.Close()) }()
-	const rows = 10_000
+	const rows = 3_000
 	var stores []*KeyValue[string]
 	open := func(name string) *Task {
 		task := NewTask(&Plan{App: "app", Name: name, Wire: func(t *Task) {
@@ -399,7 +399,7 @@ func TestJournalStaysSmallBesideIdleStores(t *testing.T) {
 			f := &folder{fs: vfs.NewCrashableMem()}
 			f.start(t)
 			defer func() { require.NoError(t, f.db.Close()) }()
-			const idleRows, busyRows, commits = 300, 30, 20_000
+			const idleRows, busyRows, commits = 300, 30, 8_000
 			var idle, busy, pair *KeyValue[string]
 			var timers *Timers
 			task := NewTask(&Plan{App: "app", Name: "sub", Wire: func(t *Task) {

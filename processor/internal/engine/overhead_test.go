@@ -149,10 +149,10 @@ func (k *kindOfStore) overhead(entries int, fill func() any) (bytes, objects flo
 	return float64(int64(after.HeapAlloc-before.HeapAlloc))/n - float64(k.bytes), float64(int64(after.HeapObjects-before.HeapObjects)) / n
 }
 
-// TestStoresAreCompact counts what entries take where as many of them are hot as there are of a million: the ends are the same for a
-// tenth of both. The collector must not find an object for each.
+// TestStoresAreCompact counts what entries take where as large a part of them is hot as of a million. The collector must not find an object
+// for each.
 func TestStoresAreCompact(t *testing.T) {
-	const entries, hot = 100_000, hotCount / 10
+	const entries, hot = 50_000, hotCount / 20
 	for _, k := range kindsOfStores {
 		t.Run(k.name, func(t *testing.T) {
 			var journal [][]byte
@@ -245,7 +245,7 @@ func BenchmarkRestoreOfKinds(b *testing.B) {
 // TestGarbageIsBounded updates few sessions many times, as operators do: the row and the timer of the old end go, those of the new one
 // come. What is kept beside them must not grow with the updates.
 func TestGarbageIsBounded(t *testing.T) {
-	const keys, updates = 50, 100_000
+	const keys, updates = 50, 40_000
 	m := newMachine()
 	last := map[string]RowID{}
 	for i := range updates {
