@@ -102,7 +102,7 @@ func TestTopologyEvolves(t *testing.T) {
 		All        []position      `json:"all"`
 		Named      map[string]int  `json:"named"`
 		Odd        json.RawMessage `json:"odd,omitzero"`
-		hidden     int             //nolint:unused // nobody sees it
+		_          int             // nobody sees it
 	}
 	type renamed struct {
 		Total, Count int
