@@ -172,6 +172,7 @@ func TestGroupOffsetsFollowTheCommits(t *testing.T) {
 
 // TestRestartsChangeNothing stops the app at random moments and starts it again, while records come in.
 func TestRestartsChangeNothing(t *testing.T) {
+	t.Parallel()
 	client := newClient(t)
 	const n = 20_000
 	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
@@ -190,6 +191,7 @@ func TestRestartsChangeNothing(t *testing.T) {
 // TestStaleOwnerIsFenced has a run that takes all tasks over from one that shares them. The older one must find out at its next
 // commit, and nothing that it has computed after the take-over may be seen.
 func TestStaleOwnerIsFenced(t *testing.T) {
+	t.Parallel()
 	client := newClient(t)
 	records := textLines(3000)
 	produce(t, client, lines, records[:1000]...)

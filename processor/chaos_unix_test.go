@@ -70,6 +70,7 @@ type chaosProcess struct {
 // longer than their session, servers fail, leaders step down and networks break. Each line is copied once, in the order of its key; each
 // word is counted once: the counts of a window are 1, 2, 3, ... in that order, and its total comes once.
 func TestChaosInstances(t *testing.T) {
+	t.Parallel()
 	x := &chaosRun{t: t, plan: planChaos(), faults: make(map[string]int), logs: t.TempDir()}
 	x.rnd = rand.New(rand.NewPCG(x.plan.seed, 0))
 	t.Logf("seed %d", x.plan.seed)

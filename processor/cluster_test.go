@@ -14,6 +14,7 @@ import (
 // TestClusterLosesServers runs the word count on three replicas while every server in turn is stopped and started again: no
 // record may be lost, doubled or counted out of order.
 func TestClusterLosesServers(t *testing.T) {
+	t.Parallel()
 	cluster := embeddedtest.StartCluster(t, 3)
 	client, err := stream.NewClient(embeddedtest.ConnectToCluster(t, cluster), stream.Config{Replicas: 3})
 	require.NoError(t, err)

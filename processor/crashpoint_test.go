@@ -272,9 +272,11 @@ func (x *crashRun) check() {
 // which there are. The instance dies before the first one of a kind, or after the second one, by turns, and both for the kinds that a scene is about; before
 // and after each single message with ROSSBY_CHAOS. Whatever the step, others finish the work, and each word is counted once.
 func TestCrashPoints(t *testing.T) {
+	t.Parallel()
 	for i := range crashScenes {
 		scene := &crashScenes[i]
 		t.Run(scene.name, func(t *testing.T) {
+			t.Parallel()
 			server := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
 			client, err := stream.NewClient(embeddedtest.ConnectTo(t, server), stream.Config{})
 			require.NoError(t, err)

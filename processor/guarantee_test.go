@@ -54,6 +54,7 @@ func countPerKey(c *processor.Context[int]) processor.Handler[int] {
 // TestAtLeastOnceLosesNothing kills instance after instance while records come in. What each has published since its last commit may
 // come again; nothing may be missing, neither in what is copied nor behind a repartition topic. State has counted each record once.
 func TestAtLeastOnceLosesNothing(t *testing.T) {
+	t.Parallel()
 	server, client := newServer(t)
 	require.NoError(t, client.CreateTopic(t.Context(), numbered.Spec()))
 	const n, rounds = 24_000, 12
@@ -115,6 +116,7 @@ func TestAtLeastOnceLosesNothing(t *testing.T) {
 
 // TestGuaranteeMayChange runs an app at least once, exactly once, and at least once again: it goes on where it was.
 func TestGuaranteeMayChange(t *testing.T) {
+	t.Parallel()
 	client := newClient(t)
 	for i, g := range []processor.Guarantee{processor.ExactlyOnce, processor.AtLeastOnce, processor.ExactlyOnce, processor.AtLeastOnce} {
 		produce(t, client, lines, textLines(4000)[i*1000:(i+1)*1000]...)

@@ -76,10 +76,12 @@ func newServer(t *testing.T) (*embedded.Server, *stream.Client) {
 // TestInstancesShareTasks lets instances come, leave and die at random while records come in. Whoever has counted a line, it counts
 // once.
 func TestInstancesShareTasks(t *testing.T) {
+	t.Parallel()
 	for name, topology := range map[string]func(*testing.T) *processor.Topology{
 		"with standbys": wordCount, "without": wordCount, "with standbys, on disk": wordCountOnDisk,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			start := func(server *embedded.Server) *running {
 				cfg := processor.Config{SessionTimeout: 300 * time.Millisecond, Standby: name != "without", StateDir: t.TempDir()}
 				return startInstance(t, server, topology(t), cfg)
@@ -127,6 +129,7 @@ func TestInstancesShareTasks(t *testing.T) {
 
 // TestNewInstanceWarmsUp has an instance join that takes half of the tasks: it has read their journals before it takes them over.
 func TestNewInstanceWarmsUp(t *testing.T) {
+	t.Parallel()
 	server, client := newServer(t)
 	produce(t, client, lines, textLines(2000)...)
 	first := startInstance(t, server, wordCount(t), processor.Config{})
@@ -146,6 +149,7 @@ func TestNewInstanceWarmsUp(t *testing.T) {
 // TestStandbyOnDisk has an instance follow tasks with stores on disk. It goes on from its own disk when it is started again, and takes over
 // without reading the journal when their owner dies.
 func TestStandbyOnDisk(t *testing.T) {
+	t.Parallel()
 	server, client := newServer(t)
 	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
 	produced := 0
@@ -194,6 +198,7 @@ func TestStandbyOnDisk(t *testing.T) {
 
 // TestStaticInstance restarts an instance with a name of its own: the other one does not get its tasks.
 func TestStaticInstance(t *testing.T) {
+	t.Parallel()
 	server, client := newServer(t)
 	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
 	long := 30 * time.Second

@@ -112,6 +112,7 @@ func TestPauseBounded(t *testing.T) {
 // TestPauseWaits asks an app to pause whose operator is at work: Pause returns when its context ends, and the app rests once the
 // operator has returned.
 func TestPauseWaits(t *testing.T) {
+	t.Parallel()
 	server, client := newServer(t)
 	produce(t, client, ints, stream.ProducerRecord[int]{Key: "k", Value: 1}, stream.ProducerRecord[int]{Key: "k", Value: 2})
 	at, release := make(chan int), make(chan struct{})

@@ -194,6 +194,7 @@ func TestQueryTools(t *testing.T) {
 // TestQueryAmidHandOvers asks for counters again and again while instances come, leave and die. A counter never goes back, and an answer is
 // never of something that is not committed: in the end each is what it should be, and none was greater.
 func TestQueryAmidHandOvers(t *testing.T) {
+	t.Parallel()
 	server, client := newServer(t)
 	const n, parts = 6_000, 30
 	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
@@ -279,6 +280,7 @@ func TestQueryAmidHandOvers(t *testing.T) {
 
 // TestQueryStaleOwner has an app that another one has taken its tasks from, and that has not noticed: it must not answer.
 func TestQueryStaleOwner(t *testing.T) {
+	t.Parallel()
 	server, client := newServer(t)
 	produce(t, client, lines, textLines(500)...)
 	topology := wordCount(t)
@@ -299,6 +301,7 @@ func TestQueryStaleOwner(t *testing.T) {
 
 // TestQueryStandby reads from copies: committed, and never more than the owner has.
 func TestQueryStandby(t *testing.T) {
+	t.Parallel()
 	t.Run("in memory", func(t *testing.T) { testQueryStandby(t, wordCount(t)) })
 	t.Run("on disk", func(t *testing.T) { testQueryStandby(t, wordCountOnDisk(t)) })
 }

@@ -123,6 +123,7 @@ func TestRedriveSendsEveryLetterBackOnce(t *testing.T) {
 // TestRedriveGoesOnWhereItWasKilled ends Redrive at random moments, long after the server has forgotten what it was sent: every
 // letter must come back once.
 func TestRedriveGoesOnWhereItWasKilled(t *testing.T) {
+	t.Parallel()
 	client := newClient(t)
 	in := stream.Topic[int]{Name: "numbers", Partitions: 3, DuplicateWindow: 100 * time.Millisecond}
 	const n = 3000

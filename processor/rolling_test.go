@@ -47,6 +47,7 @@ func countLengths(c *processor.Context[int]) processor.Handler[string] {
 // TestRollingUpgrade restarts three instances one after another with another topology, while records come in: without more state they
 // share the tasks at once, with more state the newer ones wait for the older ones to go. Every line is counted once.
 func TestRollingUpgrade(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		next   func(*testing.T) *processor.Topology
 		static bool
@@ -56,6 +57,7 @@ func TestRollingUpgrade(t *testing.T) {
 		"more state, names kept": {wordCountToo(true), true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			server, client := newServer(t)
 			require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
 			const n = 20_000
@@ -110,6 +112,7 @@ func TestRollingUpgrade(t *testing.T) {
 // TestUpgradeMayBeGivenUp starts one instance of a topology with more state beside an older one, and takes it back: as long as an older
 // one has been there all the time, the state is still theirs.
 func TestUpgradeMayBeGivenUp(t *testing.T) {
+	t.Parallel()
 	server, client := newServer(t)
 	produce(t, client, lines, textLines(2000)...)
 	a := startInstance(t, server, wordCount(t), processor.Config{})

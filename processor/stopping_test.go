@@ -79,6 +79,7 @@ func waitForever(release <-chan struct{}) { <-release }
 
 // TestRetryWaitsStoppably asks an app to stop whose operator is to be tried again in an hour. Another task goes on meanwhile.
 func TestRetryWaitsStoppably(t *testing.T) {
+	t.Parallel()
 	client := newClient(t)
 	in := stream.Topic[int]{Name: "ints", Partitions: 2}
 	keys := []string{"", ""}

@@ -32,6 +32,7 @@ type tally struct {
 // Records are in the results once, whatever happens to servers, connections and readers,
 // where the position is stored with the result.
 func TestResultsAreExactlyOnceUnderChaos(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	cluster := embeddedtest.StartCluster(t, 3)
 	connect := func() (*nats.Conn, *stream.Client) {

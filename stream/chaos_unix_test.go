@@ -357,6 +357,7 @@ func (x *chaos) requireResults(ends []uint64) {
 // TestChaosMembers kills every member of two groups in turn, and pauses one of each
 // for longer than its session.
 func TestChaosMembers(t *testing.T) {
+	t.Parallel()
 	s := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
 	x := startChaos(t, embeddedtest.ConnectTo(t, s), memberSpec{URLs: s.URL(), Session: chaosSession})
 	groups := []string{"least", "once"}
@@ -382,6 +383,7 @@ func TestChaosMembers(t *testing.T) {
 // TestChaosCluster does so on three servers with three replicas, while leaders step down
 // and a server is killed and comes back.
 func TestChaosCluster(t *testing.T) {
+	t.Parallel()
 	cluster := embeddedtest.StartCluster(t, 3)
 	nc := embeddedtest.ConnectToCluster(t, cluster, reconnecting()...)
 	x := startChaos(t, nc, memberSpec{URLs: strings.Join(cluster.URLs(), ","), Replicas: 3, Session: 2 * chaosSession})

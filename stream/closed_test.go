@@ -41,3 +41,37 @@ func TestPublishEndsWithItsConnection(t *testing.T) {
 		}
 	}
 }
+
+// TestJoinEndsWithItsConnection closes the connection of a member that joins after each of its messages.
+func TestJoinEndsWithItsConnection(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.Start(t)
+	for n := uint64(0); ; n++ {
+		nc := embeddedtest.ConnectTo(t, server)
+		client, err := stream.NewClient(nc, stream.Config{})
+		require.NoError(t, err)
+		joined := make(chan error, 1)
+		sent := nc.Stats().OutMsgs
+		go func() {
+			m, err := client.Join(t.Context(), stream.MembershipConfig{
+				Name: "g", Items: []string{"a"}, Assigned: func([]stream.Claim) {}, Revoke: func([]string) {}, Lost: func([]string) {}, Failed: func(error) {},
+			})
+			if err == nil {
+				m.Leave(t.Context())
+			}
+			joined <- err
+		}()
+		require.Eventually(t, func() bool { return len(joined) > 0 || nc.Stats().OutMsgs > sent+n }, 30*time.Second, 10*time.Microsecond)
+		if len(joined) > 0 {
+			require.NoError(t, <-joined)
+			require.Greater(t, n, uint64(3))
+			return
+		}
+		nc.Close()
+		select {
+		case <-joined: // it may have joined
+		case <-time.After(time.Minute):
+			require.FailNow(t, "Join does not return", "after %d messages", n)
+		}
+	}
+}

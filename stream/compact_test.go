@@ -80,6 +80,7 @@ func b2i(b bool) int {
 // A tombstone is there for its time and then nothing is left of its key; records
 // with data stay. On a topic with a MaxAge too, where the server leaves markers.
 func TestTombstonesExpire(t *testing.T) {
+	t.Parallel()
 	for name, spec := range map[string]stream.TopicSpec{
 		"for ever": {}, "with MaxAge": {MaxAge: time.Hour}, "in memory": {Storage: stream.Memory}, "compressed": {Compression: stream.S2},
 	} {
@@ -127,6 +128,7 @@ func TestAgeLeavesTombstones(t *testing.T) {
 // The server's own view of a compacted topic on a cluster: tombstones expire on
 // every copy.
 func TestTombstonesExpireOnReplicas(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	cluster := embeddedtest.StartCluster(t, 3)
 	c := clientOf(t, embeddedtest.ConnectToCluster(t, cluster, reconnecting()...))

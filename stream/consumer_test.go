@@ -227,6 +227,7 @@ func TestLargeRecords(t *testing.T) {
 // The server is restarted under a consumer that commits now and then: it sees
 // every record once and in order, and its commits hold.
 func TestConsumerAcrossServerRestarts(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := restartable(t)
 	c := clientOf(t, s.connect(t))

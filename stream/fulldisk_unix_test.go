@@ -75,6 +75,7 @@ func writeTrusting(t *testing.T, dir string) {
 // Everybody who writes is told so, and when there is room again, and the server has
 // been restarted, what was acknowledged is there and what waited is stored.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	t.Run("files cannot grow", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "jetstream")
 		writeTrusting(t, dir)

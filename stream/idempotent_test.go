@@ -131,6 +131,7 @@ func requireMarkOrder(t testing.TB, nc *nats.Conn, backing string) {
 // points, its answers lost before that, and the server restarted. Nothing is lost,
 // stored twice, reordered or taken for another producer's twin.
 func TestIdempotentProducers(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	s := restartable(t)
 	at, err := url.Parse(s.s.URL())
@@ -175,6 +176,7 @@ func TestIdempotentProducers(t *testing.T) {
 // On three servers: leaders step down, and servers are killed and come back, the
 // one with the leader, or the one that a producer talks to.
 func TestIdempotentProducersOnACluster(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	cluster := embeddedtest.StartCluster(t, 3)
 	nc := embeddedtest.ConnectToCluster(t, cluster, reconnecting()...)

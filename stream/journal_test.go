@@ -454,6 +454,7 @@ func TestDeleteJournal(t *testing.T) {
 
 // Random histories of appends, trims and re-openings agree with a list.
 func TestJournalModel(t *testing.T) {
+	t.Parallel()
 	ctx := testContext(t)
 	c := newClient(t)
 	round := 0

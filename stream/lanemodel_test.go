@@ -20,6 +20,7 @@ import (
 // connection and in whichever order, each record is stored and reported once, in
 // the order of the calls, also beside another producer of identical records.
 func TestProducerModel(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	s := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
 	at, err := url.Parse(s.URL())

@@ -201,18 +201,29 @@ func (m *Membership) open(ctx context.Context) error {
 	}
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
+	failed := make(chan error, 1)
 	m.wg.Go(func() {
 		err := f.run(run)
 		f.close()
-		if err != nil {
-			m.end(err)
+		if err == nil {
+			return
 		}
+		select {
+		case <-m.joined:
+			m.end(err)
+		default: // nobody has been told of this member yet
+		}
+		failed <- err
 	})
 	select {
 	case <-m.joined:
 		m.settle(ctx)
 		m.wg.Go(func() { m.run(run) })
 		return nil
+	case err := <-failed: // the connection was closed before the member was heard
+		cancel()
+		m.wg.Wait()
+		return err
 	case <-ctx.Done():
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
 		defer cancel()

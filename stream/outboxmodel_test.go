@@ -124,6 +124,7 @@ func (o *outboxOwner) heal(rt *rapid.T) {
 // TestOutboxModel lets owners be held up, cut off and replaced, whatever they are doing, while somebody else writes to the partition as
 // well: each record of each commit is stored once, in order.
 func TestOutboxModel(t *testing.T) {
+	t.Parallel()
 	s := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
 	at, err := url.Parse(s.URL())
 	require.NoError(t, err)
