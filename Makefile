@@ -15,7 +15,7 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## Run all tests with the race detector.
-	go test -race -timeout 20m ./...
+	go test -race -parallel 4 -timeout 20m ./...
 
 # Each benchmark measures ours and a reference in one run. Packages go one at a time, so that they do not disturb each other.
 bench: ## Run the benchmarks; BENCH=regexp picks some, BENCH_JSON=file also writes the table of ratios.
