@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
 
 	"github.com/rossby-streams/rossby/embedded"
 	"github.com/rossby-streams/rossby/embedded/embeddedtest"
@@ -165,20 +167,28 @@ func (x *crashRun) start(d *deathAt) *processor.App {
 	done := make(chan error, 1)
 	ctx, stop := context.WithCancel(x.t.Context())
 	x.ended, x.stops = append(x.ended, done), append(x.stops, stop)
-	nc, err := nats.Connect(x.server.URL(), nats.SetCustomDialer(d), nats.NoReconnect(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	client, err := x.connect(d)
 	if err != nil {
+		require.True(x.t, d.died(), "connect: %v", err)
 		done <- err
 		return app
 	}
-	x.t.Cleanup(nc.Close)
-	client, err := stream.NewClient(nc, stream.Config{})
-	if err != nil {
-		done <- err
-		return app
-	}
-	app = processor.NewApp(client, x.topology(), x.config())
+	cfg := x.config()
+	cfg.Logger = zaptest.NewLogger(x.t).Named(strconv.Itoa(len(x.ended)))
+	app = processor.NewApp(client, x.topology(), cfg)
 	go func() { done <- app.Run(ctx) }()
 	return app
+}
+
+func (x *crashRun) connect(d *deathAt) (*stream.Client, error) {
+	x.t.Helper()
+	nc, err := nats.Connect(x.server.URL(), nats.SetCustomDialer(d), nats.NoReconnect(), nats.Timeout(time.Minute),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		return nil, err
+	}
+	x.t.Cleanup(nc.Close)
+	return stream.NewClient(nc, stream.Config{})
 }
 
 // stop ends an instance, unless it has died.
@@ -198,10 +208,16 @@ func (x *crashRun) eventually(d *deathAt, done func() bool) {
 	require.Eventually(x.t, func() bool { return d.died() || done() }, time.Minute, 10*time.Millisecond)
 }
 
-// untilRuns waits until an instance runs one of the two tasks, or d has died.
+// untilRuns waits until the instance that was started last runs one of the two tasks, or d has died.
 func (x *crashRun) untilRuns(app *processor.App, d *deathAt) {
 	x.t.Helper()
+	ended := x.ended[len(x.ended)-1]
 	x.eventually(d, func() bool {
+		if len(ended) > 0 && !d.died() {
+			x.t.Errorf("an instance has ended: %v", <-ended)
+			ended <- nil
+			return true
+		}
 		return slices.ContainsFunc(app.Stats(), func(s processor.TaskStats) bool { return s.State == processor.TaskRunning })
 	})
 }
