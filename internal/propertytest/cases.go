@@ -10,8 +10,8 @@ import (
 // How many cases a property tries: many, since each is small. The race detector makes them ten times slower, and they have no races.
 const (
 	usual     = "10000"
-	withRace  = "1000"
-	withShort = "500"
+	withRace  = "500"
+	withShort = "250"
 )
 
 // Cases parses the flags and sets how many cases properties try: 10,000, or 1,000 under the race detector, or 500 with -short.
