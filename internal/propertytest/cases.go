@@ -14,7 +14,7 @@ const (
 	withShort = "250"
 )
 
-// Cases parses the flags and sets how many cases properties try: 10,000, or 1,000 under the race detector, or 500 with -short.
+// Cases parses the flags and sets how many cases properties try: 10,000, or 500 under the race detector, or 250 with -short.
 // -rapid.checks on the command line decides. Call it first in TestMain.
 func Cases() error {
 	flag.Parse()
