@@ -133,6 +133,9 @@ func (i chaosInstance) run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	client, closeClient, err := i.connect(ctx)
+	if ctx.Err() != nil {
+		return nil // asked to stop before there was a server
+	}
 	if err != nil {
 		return err
 	}

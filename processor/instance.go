@@ -35,10 +35,11 @@ type share struct {
 	runner     *runner
 	stop, kill context.CancelFunc
 	owned      bool
-	ending     bool // it has been stopped
-	lost       bool // somebody else has it
-	release    bool // it has been asked back
-	next       wish // what to do when it has ended
+	taken      uint64 // by which claim, if it is owned
+	ending     bool   // it has been stopped
+	lost       bool   // somebody else has it
+	release    bool   // it has been asked back
+	next       wish   // what to do when it has ended
 }
 
 // wish is what this instance is to do with a task.
@@ -112,7 +113,7 @@ func (in *instance) assigned(id string) {
 	case s.ending:
 		s.next = wishRun
 	case !s.owned:
-		s.owned = true
+		s.owned, s.taken = true, in.member.Taken(id)
 		close(s.runner.owned)
 	}
 }
@@ -188,6 +189,7 @@ func (in *instance) start(id string, how wish, former *runner) {
 	s := &share{runner: r, stop: stop, kill: kill, owned: how == wishRun}
 	in.tasks[id] = s
 	if s.owned {
+		s.taken = in.member.Taken(id)
 		close(r.owned)
 	}
 	in.group.start(r, func() error { return r.runLabelled(ctx, commits) })
@@ -223,7 +225,7 @@ func (in *instance) over(r *runner, err error) error {
 		s.next = wishRun
 		r.log.Info("the last owner has committed once more while the task was taken over; it is taken over again", zap.Error(err))
 	case errors.Is(err, stream.ErrFenced):
-		in.group.start(nil, func() error { return in.fenced(id, err) })
+		in.group.start(nil, func() error { return in.fenced(id, s.taken, err) })
 	case err != nil:
 		return err
 	}
@@ -236,10 +238,11 @@ func (in *instance) over(r *runner, err error) error {
 	return nil
 }
 
-// fenced tells an owner that the members have agreed on from one that does not care for them.
-func (in *instance) fenced(id string, err error) error {
+// fenced tells an owner that the members have agreed on from one that does not care for them. taken is the claim under which the task ran: if there is
+// another one now, somebody else has had the task meanwhile, and it begins again with what this instance is told of that.
+func (in *instance) fenced(id string, taken uint64, err error) error {
 	var lost *stream.ClaimLostError
-	if errors.As(in.member.Commit(in.commits, id, 0), &lost) {
+	if errors.As(in.member.Commit(in.commits, id, 0), &lost) || in.member.Taken(id) != taken {
 		return nil
 	}
 	return err

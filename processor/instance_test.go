@@ -178,7 +178,7 @@ func TestStandbyOnDisk(t *testing.T) {
 	}
 	other := start("other")
 	require.Eventually(t, func() bool { return len(entries(other, follows)) == 4 && other.tasks() == 4 }, time.Minute, 5*time.Millisecond)
-	require.Greater(t, slices.Min(entries(other, follows)), int64(few), "it has read the journals")
+	require.Positive(t, slices.Min(entries(other, follows)), "it has read the journals, in which trimming may have left few entries")
 	for range 20 {
 		count(20)
 	}

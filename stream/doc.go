@@ -107,8 +107,7 @@
 //	max.poll.interval.ms        none: a member that does not Poll keeps its partitions
 //	fetch.min, max.bytes        none: records come when they are stored; MaxInFlight of each partition
 //	auto.offset.reset           Start, without a position: Earliest, Latest, AtTime, AtOffset; a position
-//	                            that retention has passed is an OffsetGoneError, never a jump; of a
-//	                            processor: Stream.OnOffsetGone
+//	                            that retention has passed is an OffsetGoneError, never a jump
 //	enable.auto.commit          AutoCommit, off by default
 //	commitSync, commitAsync     Commit, CommitOffset; none
 //	pause, resume, seek         Pause, Resume, Seek

@@ -215,7 +215,7 @@ func (m *Membership) settle(ctx context.Context) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.learnClaim(item, claimAt{e, seq})
-		m.held[item] = &held{nonce: nonce, seq: seq}
+		m.held[item] = &held{nonce: nonce, seq: seq, taken: seq}
 		got[i] = Claim{Item: item, Next: old.Next}
 		return nil
 	})

@@ -139,6 +139,7 @@ type held struct {
 	op       sync.Mutex // one writer at a time
 	nonce    string
 	seq      uint64 // guarded by the Membership's mutex
+	taken    uint64 // seq of the claim by which it was taken
 	revoking bool
 }
 
@@ -238,6 +239,17 @@ func (m *Membership) ID() string { return m.id }
 // Fresh says whether no other member can have taken anything away yet. After a
 // pause it is false until the server has confirmed that the member still is one.
 func (m *Membership) Fresh() bool { return int64(time.Since(m.start)) < m.lease.Load() }
+
+// Taken is a number that is another one whenever an item has been lost and taken
+// again; 0 if the member does not hold it.
+func (m *Membership) Taken(item string) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h := m.held[item]; h != nil {
+		return h.taken
+	}
+	return 0
+}
 
 // Commit records next with the claim. The server takes it only from the holder:
 // others get a *ClaimLostError.
