@@ -373,14 +373,27 @@ func (x *chaosRun) check() {
 	x.checkTotals(chaosTotals, words)
 	x.checkTotals(chaosKeys, keys)
 	ever, counted := make(map[string]int64), 0
-	for _, r := range all(x.t, x.client, chaosEver) {
-		require.Equal(x.t, ever[r.Key]+1, r.Value, "word %q: lost, doubled or out of order", r.Key)
+	records := all(x.t, x.client, chaosEver)
+	for _, r := range records {
+		if ever[r.Key]+1 != r.Value {
+			require.Fail(x.t, "lost, doubled or out of order", "word %q: %d after %d:%s", r.Key, r.Value, ever[r.Key], historyOf(r.Key, r.Offset, records))
+		}
 		ever[r.Key] = r.Value
 		counted++
 	}
 	require.Equal(x.t, updates, counted)
 	x.t.Logf("%d lines, %d rare words, %d counts, %d totals, %d totals of keys, %d counts on disk, each once and in order",
 		x.plan.lines, rare, updates, len(words), len(keys), counted)
+}
+
+// historyOf shows the last counts of a word before and after an offset: whether a delivery has come twice, or the state has gone back, is told by where they are.
+func historyOf(key string, around uint64, records []stream.Record[int64]) (text string) {
+	for _, r := range records {
+		if r.Key == key && r.Offset+5_000 > around && r.Offset < around+5_000 {
+			text += fmt.Sprintf("\n%d at %d/%d %v", r.Value, r.Partition, r.Offset, r.Headers)
+		}
+	}
+	return text
 }
 
 // checkOrder makes sure that the lines of a key, or words of the lines of a key, are in the order in which the lines of that key were sent; whole says

@@ -64,7 +64,7 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 
 // again returns a runner that goes on with what this one, which has ended, has in memory; or one that has nothing, if that cannot be.
 func (r *runner) again() *runner {
-	if !r.warmed || r.entered && !r.task.Rewire() {
+	if !r.warmed || r.onDisk || r.entered && !r.task.Rewire() { // what is on disk is read from there
 		return newRunner(r.app, r.sub, r.task.Partition())
 	}
 	n := newRunnerOf(r.app, r.sub, r.task)
