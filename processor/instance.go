@@ -109,7 +109,7 @@ func (in *instance) assigned(id string) {
 	s := in.tasks[id]
 	switch {
 	case s == nil:
-		in.start(id, wishRun, nil)
+		in.start(id, wishRun)
 	case s.ending:
 		s.next = wishRun
 	case !s.owned:
@@ -149,7 +149,7 @@ func (in *instance) follow(ids []string) {
 		s := in.tasks[id]
 		switch {
 		case s == nil:
-			in.start(id, wishFollow, nil)
+			in.start(id, wishFollow)
 		case s.ending && s.next == wishNothing:
 			s.next = wishFollow
 		}
@@ -173,16 +173,12 @@ func (s *share) end() {
 }
 
 // start begins to run or to follow a task, with what the runner that has ended here just now has of it, if there is one.
-func (in *instance) start(id string, how wish, former *runner) {
+func (in *instance) start(id string, how wish) {
 	if in.ctx.Err() != nil {
 		return
 	}
-	var r *runner
-	if at := in.places[id]; former != nil {
-		r = former.again()
-	} else {
-		r = newRunner(in.app, at.sub, at.partition)
-	}
+	at := in.places[id]
+	r := newRunner(in.app, at.sub, at.partition)
 	r.warm = func() { in.member.Ready(id) }
 	ctx, stop := context.WithCancel(in.ctx)
 	commits, kill := context.WithCancel(in.commits)
@@ -233,7 +229,7 @@ func (in *instance) over(r *runner, err error) error {
 		in.release(id)
 	}
 	if s.next != wishNothing {
-		in.start(id, s.next, r)
+		in.start(id, s.next)
 	}
 	return nil
 }

@@ -217,10 +217,10 @@ func TestStaticInstance(t *testing.T) {
 	a.leave(t)
 }
 
-// TestHandOverKeepsState has tasks go from one instance to another one and back, in the course of which they are followed where they were run. Their
+// TestHandOverKeepsState has tasks with stores on disk go from one instance to another one and back, in the course of which they are followed where they were run. Their
 // journals are read once by each instance.
 func TestHandOverKeepsState(t *testing.T) {
-	for name, topology := range map[string]func(*testing.T) *processor.Topology{"in memory": wordCount, "on disk": wordCountOnDisk} {
+	for name, topology := range map[string]func(*testing.T) *processor.Topology{"on disk": wordCountOnDisk} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, client := newServer(t)

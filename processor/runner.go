@@ -62,16 +62,6 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 	return newRunnerOf(a, sub, engine.NewTask(sub.plan, partition, int(a.client.MaxPayload())))
 }
 
-// again returns a runner that goes on with what this one, which has ended, has in memory; or one that has nothing, if that cannot be.
-func (r *runner) again() *runner {
-	if !r.warmed || r.onDisk || r.entered && !r.task.Rewire() { // what is on disk is read from there
-		return newRunner(r.app, r.sub, r.task.Partition())
-	}
-	n := newRunnerOf(r.app, r.sub, r.task)
-	n.journal, n.stored, n.onDisk, n.warmed = r.journal, r.stored, r.onDisk, true
-	return n
-}
-
 func newRunnerOf(a *App, sub *subTopology, task *engine.Task) *runner {
 	message := int(a.client.MaxPayload())
 	if a.cfg.Guarantee == AtLeastOnce {
