@@ -376,7 +376,7 @@ func (x *chaosRun) check() {
 	records := all(x.t, x.client, chaosEver)
 	for _, r := range records {
 		if ever[r.Key]+1 != r.Value {
-			require.Fail(x.t, "lost, doubled or out of order", "word %q: %d after %d:%s", r.Key, r.Value, ever[r.Key], historyOf(r.Key, r.Offset, records))
+			require.Fail(x.t, "lost, doubled or out of order", "word %q: %d after %d:%s", r.Key, r.Value, ever[r.Key], historyOf(r, records))
 		}
 		ever[r.Key] = r.Value
 		counted++
@@ -386,14 +386,16 @@ func (x *chaosRun) check() {
 		x.plan.lines, rare, updates, len(words), len(keys), counted)
 }
 
-// historyOf shows the last counts of a word before and after an offset: whether a delivery has come twice, or the state has gone back, is told by where they are.
-func historyOf(key string, around uint64, records []stream.Record[int64]) (text string) {
-	for _, r := range records {
-		if r.Key == key && r.Offset+5_000 > around && r.Offset < around+5_000 {
-			text += fmt.Sprintf("\n%d at %d/%d %v", r.Value, r.Partition, r.Offset, r.Headers)
+// historyOf shows the records of a key around an offset: by their ids and places it can be told whether a delivery has come twice, or state has gone back.
+func historyOf[V any](r stream.Record[V], records []stream.Record[V]) string {
+	const around = 3000
+	var text strings.Builder
+	for _, o := range records {
+		if o.Key == r.Key && o.Partition == r.Partition && o.Offset+around > r.Offset && o.Offset < r.Offset+around {
+			fmt.Fprintf(&text, "\n%v at %d %v", o.Value, o.Offset, o.Headers)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // checkOrder makes sure that the lines of a key, or words of the lines of a key, are in the order in which the lines of that key were sent; whole says
@@ -405,7 +407,8 @@ func (x *chaosRun) checkOrder(topic stream.Topic[string], whole bool) (records i
 		line int // of which key the line was
 	}
 	last := make(map[flow]int)
-	for _, r := range all(x.t, x.client, topic) {
+	all := all(x.t, x.client, topic)
+	for _, r := range all {
 		var i int
 		_, err := fmt.Sscanf(r.Value, "#%d ", &i)
 		require.NoError(x.t, err)
@@ -414,7 +417,9 @@ func (x *chaosRun) checkOrder(topic stream.Topic[string], whole bool) (records i
 		if !ok {
 			before = f.line - chaosKeyCount
 		}
-		require.True(x.t, i == before+chaosKeyCount || !whole && i > before, "%s: key %s: line %d after %d", topic.Name, r.Key, i, before)
+		if i != before+chaosKeyCount && (whole || i <= before) {
+			require.Fail(x.t, "lost, doubled or out of order", "%s: key %s: line %d after %d:%s", topic.Name, r.Key, i, before, historyOf(r, all))
+		}
 		last[f] = i
 		records++
 	}

@@ -319,7 +319,7 @@ func (j *Journal) Append(ctx context.Context, data []byte) (Entry, error) {
 			return Entry{}, j.fenced(ctx)
 		}
 		if api := (*jetstream.APIError)(nil); errors.As(err, &api) && misplaced(api) {
-			if err := j.wentBack(ctx); err != nil {
+			if _, err := j.last(ctx); err != nil {
 				return Entry{}, err
 			}
 		}
@@ -500,36 +500,32 @@ func (j *Journal) Verify(ctx context.Context) error {
 	if !j.replayed {
 		return &JournalError{Journal: j.name, Err: ErrNotReplayed}
 	}
-	info, err := j.c.streamInfo(ctx, j.name)
-	switch {
-	case err != nil:
-		return &JournalError{Journal: j.name, Err: fmt.Errorf("read its head: %w", err)}
-	case info.State.LastSeq > j.head:
-		return &FencedError{Journal: j.name, Expected: j.head, Actual: info.State.LastSeq}
-	case info.State.LastSeq < j.head:
-		return j.wentBack(ctx)
+	last, err := j.last(ctx)
+	if err == nil && last > j.head {
+		return &FencedError{Journal: j.name, Expected: j.head, Actual: last}
 	}
-	return nil
+	return err
 }
 
-// wentBack gives the error of a journal that ends before this owner's head; nil: it does not. A leader that has just become one
+// last asks for the journal's head. The error is a *RewoundError when that is before this owner's. A leader that has just become one
 // may not know all that is stored, so it must say so for a while.
-func (j *Journal) wentBack(ctx context.Context) error {
+func (j *Journal) last(ctx context.Context) (uint64, error) {
 	var b backoff
 	since := time.Now()
 	for asked := 1; ; asked++ {
 		info, err := j.c.knownInfo(ctx, j.name)
 		if err != nil {
-			return &JournalError{Journal: j.name, Err: fmt.Errorf("read its head: %w", err)}
+			return 0, &JournalError{Journal: j.name, Err: fmt.Errorf("read its head: %w", err)}
 		}
-		if info.State.LastSeq >= j.head {
-			return nil
+		last := info.State.LastSeq
+		if last >= j.head {
+			return last, nil
 		}
 		if asked >= notFoundLimit && time.Since(since) >= j.c.settle() {
-			return &RewoundError{Journal: j.name, Head: j.head, Last: info.State.LastSeq}
+			return last, &RewoundError{Journal: j.name, Head: j.head, Last: last}
 		}
 		if err := b.wait(ctx); err != nil {
-			return &JournalError{Journal: j.name, Err: fmt.Errorf("read its head: %w", err)}
+			return last, &JournalError{Journal: j.name, Err: fmt.Errorf("read its head: %w", err)}
 		}
 	}
 }

@@ -147,6 +147,7 @@ func (c *Client) scan(ctx context.Context, p partitionOf, between span, see func
 	f := c.ephemeralFeed(p.stream(), jetstream.ConsumerConfig{HeadersOnly: true})
 	f.last = between.first - 1
 	f.errs = p.spec.feedErrors(p.part)
+	var failed error
 	f.handle = func(m *nats.Msg, at position) bool {
 		if at.stream > between.last {
 			return false
@@ -155,13 +156,19 @@ func (c *Client) scan(ctx context.Context, p partitionOf, between span, see func
 			reached = at.time()
 		}
 		see(at.stream, m.Header)
-		return at.pending > 0 && at.stream < between.last
+		if at.pending > 0 || at.stream == between.last {
+			return at.stream < between.last
+		}
+		// The consumer may be on a server that does not have yet all that the leader has: what is not seen would be stored again.
+		var more bool
+		more, failed = c.hasAfter(ctx, p.stream(), at.stream)
+		return more && failed == nil
 	}
 	if err := f.open(ctx); err != nil {
 		return reached, err
 	}
 	defer f.close()
-	if err := f.run(ctx); err != nil {
+	if err := errors.Join(f.run(ctx), failed); err != nil {
 		return reached, err
 	}
 	return reached, ctx.Err()
