@@ -92,9 +92,9 @@ func restartable(t testing.TB) *server {
 	return s
 }
 
-func (s *server) connect(t testing.TB) *nats.Conn {
+func (s *server) connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(s.s.URL(), reconnecting()...)
+	nc, err := nats.Connect(s.s.URL(), append(reconnecting(), opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		closed := nc.StatusChanged(nats.CLOSED)

@@ -3,6 +3,8 @@ package stream_test
 import (
 	"context"
 	"fmt"
+	"net"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -280,4 +282,42 @@ func TestRepublishOfWhatRetentionHasTaken(t *testing.T) {
 	}
 	_, err := c.NewOutbox(owner).Republish(ctx, []stream.Outgoing{{Topic: spec, Key: "k", ID: "no such id"}}, since)
 	require.ErrorContains(t, err, "writer/commit/index")
+}
+
+// behindConn is a connection to a server that lags behind the leader of a stream: it says of each message that it has none after that.
+type behindConn struct{ net.Conn }
+
+var pendingInAck = regexp.MustCompile(`(\$JS\.ACK\.[^ ]*\.)([0-9]+) `)
+
+func (c behindConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	for _, at := range pendingInAck.FindAllSubmatchIndex(p[:n], -1) {
+		for i := at[4]; i < at[5]; i++ {
+			p[i] = '0'
+		}
+	}
+	return n, err
+}
+
+// Dial makes it a nats.CustomDialer.
+func (behindConn) Dial(network, address string) (net.Conn, error) {
+	c, err := net.Dial(network, address)
+	return behindConn{c}, err
+}
+
+// What was delivered may be looked for on a server that does not have all of it yet. That it has no more does not mean that there is no more.
+func TestRepublishOnAServerThatLags(t *testing.T) {
+	const records = 300
+	server := restartable(t)
+	c := clientOf(t, server.connect(t))
+	ctx, behind := testContext(t), clientOf(t, server.connect(t, nats.SetCustomDialer(behindConn{})))
+	createTopic(t, c, outTopic)
+	o, since := c.NewOutbox(owner), time.Now()
+	for commit := 1; commit <= 2; commit++ { // the second one is bound to its place
+		require.NoError(t, o.Publish(ctx, committed(outTopic, commit, records)))
+		missing, err := behind.NewOutbox(owner).Republish(ctx, committed(outTopic, commit, records), since)
+		require.NoError(t, err)
+		require.Zero(t, missing)
+	}
+	requireCommits(t, c, outTopic, records, records)
 }
