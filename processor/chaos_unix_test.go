@@ -90,7 +90,6 @@ func TestChaosInstances(t *testing.T) {
 	go func() { produced <- x.produce() }()
 	x.torment(produced)
 	underFaults := x.copied()
-	require.Greater(t, underFaults, x.plan.lines/10, "next to nothing was done while there were faults")
 	x.finish()
 	x.checkLogs()
 	x.check()
@@ -192,12 +191,13 @@ func (x *chaosRun) tidy() {
 // fault breaks something and returns what mends it. nil: there is nothing to break.
 type fault func() (mend func())
 
-// torment breaks one thing after another, sometimes two at once, until the time is over and all has been produced.
+// torment breaks one thing after another, sometimes two at once, until the time is over, all has been produced, and a tenth of it has been
+// processed in spite of that.
 func (x *chaosRun) torment(produced <-chan error) {
 	x.t.Helper()
 	faults := []fault{x.kill, x.kill, x.pause, x.cut, x.stall, x.killServer, x.stepDown, x.stepDown, x.leave}
 	started := time.Now()
-	for done := false; !done || time.Since(started) < x.plan.atLeast; {
+	for done := false; !done || time.Since(started) < x.plan.atLeast || x.copied() < x.plan.lines/10; {
 		var mend []func()
 		for range 1 + x.rnd.IntN(2) {
 			if m := faults[x.rnd.IntN(len(faults))](); m != nil {

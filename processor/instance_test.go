@@ -42,6 +42,9 @@ func startInstance(t *testing.T, server *embedded.Server, topology *processor.To
 	if cfg.SessionTimeout == 0 {
 		cfg.SessionTimeout = time.Second
 	}
+	if cfg.StopTimeout == 0 {
+		cfg.StopTimeout = time.Minute // tests that stop instances are not about how long that takes on a machine that does much else
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	r := &running{server: server, nc: nc, app: processor.NewApp(client, topology, cfg), stop: stop, err: make(chan error, 1), logs: logs}
 	go func() { r.err <- r.app.Run(ctx) }()

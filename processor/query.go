@@ -93,6 +93,7 @@ type Answer[V any] struct {
 	// Commit is the number of the last commit in the answer: of two answers of a task, that with the greater one is newer.
 	Commit uint64
 	// Age is how long ago the answer of a standby was known to be all that there was: what the owner has committed since is not in it.
+	// In a cluster, where it reads from a server that lags behind the journal's leader, it is older by as much.
 	// Behind is how many messages of the journal the standby knew of and had not read, Committed when the last commit in the answer was
 	// stored, by the server's clock. An owner's answer is of the moment: they are zero.
 	Age       time.Duration

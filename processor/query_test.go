@@ -199,7 +199,7 @@ func TestQueryAmidHandOvers(t *testing.T) {
 	const n, parts = 6_000, 30
 	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
 	topology := wordCount(t)
-	cfg := processor.Config{Queries: true, SessionTimeout: 300 * time.Millisecond, Standby: true}
+	cfg := processor.Config{Queries: true, Standby: true}
 	alive := []*running{startInstance(t, server, wordCount(t), cfg), startInstance(t, server, wordCount(t), cfg)}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
