@@ -99,8 +99,6 @@ type Task struct {
 	world      World
 	calls      calls
 	views      map[string]any // what Expose was given
-	former     []store        // while the task is rewired: the stores that there are
-	fencing    bool           // nothing rides along
 }
 
 // cause is the record that moves stream time.
@@ -135,7 +133,9 @@ type World struct {
 // NewTask returns the task of a partition, empty, with its operators made. maxMessage is the largest message that the
 // server accepts, in bytes.
 func NewTask(plan *Plan, partition, maxMessage int) *Task {
-	t := &Task{plan: plan, partition: partition, maxMessage: maxMessage, now: NoTime, world: idleWorld()}
+	t := &Task{plan: plan, partition: partition, maxMessage: maxMessage, now: NoTime, world: World{
+		Now: func() time.Time { return time.Time{} }, Pause: func(Failure, time.Duration) bool { return true }, Skipped: func(Failure) {},
+	}}
 	t.inputs = make([]input, len(plan.Inputs))
 	for i := range t.inputs {
 		t.inputs[i] = input{Input: plan.Inputs[i], next: 1}
@@ -143,12 +143,6 @@ func NewTask(plan *Plan, partition, maxMessage int) *Task {
 	t.outbox.init(len(plan.Sinks))
 	plan.Wire(t)
 	return t
-}
-
-func idleWorld() World {
-	return World{
-		Now: func() time.Time { return time.Time{} }, Pause: func(Failure, time.Duration) bool { return true }, Skipped: func(Failure) {},
-	}
 }
 
 // Attach gives the task its world; without it, time stands still and no wait takes any.
