@@ -169,15 +169,6 @@ func (t *Task) Current() *Raw { return t.current }
 // Bind gives the task the typed side of an input. Plan.Wire calls it.
 func (t *Task) Bind(input int, s Source) { t.inputs[input].source = s }
 
-// Store names, with those of timers, in the order in which they were made.
-func (t *Task) StoreNames() []string {
-	names := make([]string, len(t.stores))
-	for i, s := range t.stores {
-		names[i] = s.Name()
-	}
-	return names
-}
-
 // Store returns the store of that name, or nil.
 func (t *Task) Store(name string) any {
 	for _, s := range t.stores {
