@@ -115,14 +115,13 @@ func (r *runner) finish() error {
 // noteDelivered lets the journal say that everything is delivered, so that the next owner need not look. It is the last thing that a task
 // does. ctx is that of its commits: when the time to stop is over, the next owner looks.
 func (r *runner) noteDelivered(ctx context.Context) error {
-	var err error
-	if !r.task.Settled() {
-		err = r.commit(true)
+	if r.task.Settled() {
+		return nil
 	}
+	err := r.commit(true)
 	if err == nil {
 		err = r.settle()
 	}
-	r.warmed = err == nil
 	if err != nil && errors.Is(context.Cause(ctx), errTimeUp) {
 		r.log.Warn("the journal could not be told that everything is delivered; the next owner looks itself", zap.Error(err))
 		return nil

@@ -172,7 +172,7 @@ func (s *share) end() {
 	s.stop()
 }
 
-// start begins to run or to follow a task, with what the runner that has ended here just now has of it, if there is one.
+// start begins to run or to follow a task. It begins anew: what a runner that has ended here had in memory is not kept (ADR 34).
 func (in *instance) start(id string, how wish) {
 	if in.ctx.Err() != nil {
 		return

@@ -52,18 +52,14 @@ type runner struct {
 	told    time.Time       // when progress of a restore was told last
 	passed  bool            // the app's gate: it may take records
 	desk    *desk           // nil: nobody can ask
-	journal *stream.Journal // nil: not opened yet
+	journal *stream.Journal // opened by follow
 	entered bool            // it has been the owner
-	warmed  bool            // what the task has is what its journal has up to some entry: another runner may go on with it
 	onDisk  bool            // the task has its share of the state database
 }
 
 func newRunner(a *App, sub *subTopology, partition int) *runner {
-	return newRunnerOf(a, sub, engine.NewTask(sub.plan, partition, int(a.client.MaxPayload())))
-}
-
-func newRunnerOf(a *App, sub *subTopology, task *engine.Task) *runner {
 	message := int(a.client.MaxPayload())
+	task := engine.NewTask(sub.plan, partition, message)
 	if a.cfg.Guarantee == AtLeastOnce {
 		task.AtLeastOnce(rand.Text())
 	}
@@ -79,7 +75,7 @@ func newRunnerOf(a *App, sub *subTopology, task *engine.Task) *runner {
 	}
 	r.desk = newDesk(r)
 	s := &r.gauges.s
-	s.SubTopology, s.Partition, s.State, s.Since, s.Wait = sub.name, task.Partition(), TaskFollowing, time.Now(), WaitOwnership
+	s.SubTopology, s.Partition, s.State, s.Since, s.Wait = sub.name, partition, TaskFollowing, time.Now(), WaitOwnership
 	for _, in := range sub.plan.Inputs {
 		s.Inputs = append(s.Inputs, InputStats{Topic: in.Topic.Name})
 	}

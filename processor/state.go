@@ -90,9 +90,10 @@ func (t *Topology) needsDisk() bool {
 	return slices.ContainsFunc(t.subs, func(sub *subTopology) bool { return sub.onDisk })
 }
 
-// replay gives the task its state back: from the journal, or from the state database and from what follows in the journal.
+// replay gives the task its state back: from the journal, or from the state database and from what follows in the journal. After follow the journal
+// goes on where that has ended.
 func (r *runner) replay(ctx context.Context) (entries int, err error) {
-	from, err := r.resume()
+	from, err := r.openDisk()
 	if err != nil {
 		return 0, err
 	}

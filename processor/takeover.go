@@ -32,10 +32,8 @@ func (r *runner) follow(ctx context.Context) (err error) {
 	if err := r.task.Err(); err != nil {
 		return err
 	}
-	if r.journal == nil {
-		if r.journal, err = r.app.client.OpenJournal(ctx, journalOf(r.app.topology.app, r.task.ID())); err != nil {
-			return err
-		}
+	if r.journal, err = r.app.client.OpenJournal(ctx, journalOf(r.app.topology.app, r.task.ID())); err != nil {
+		return err
 	}
 	select {
 	case <-r.owned:
@@ -59,13 +57,12 @@ func (r *runner) follow(ctx context.Context) (err error) {
 	err = r.keepCopy(until)
 	stop()
 	r.desk.close()
-	r.warmed = err == nil && r.task.Confirmed()
 	return err
 }
 
 // keepCopy applies what is in the journal, and what comes, to this instance's copy of the task.
 func (r *runner) keepCopy(ctx context.Context) error {
-	from, err := r.resume()
+	from, err := r.openDisk()
 	if err != nil {
 		return err
 	}
@@ -77,14 +74,6 @@ func (r *runner) keepCopy(ctx context.Context) error {
 		err = r.apply(ctx, 0)
 	}
 	return err
-}
-
-// resume says from where on the journal is wanted: behind what the task has in memory, or on disk.
-func (r *runner) resume() (from uint64, err error) {
-	if r.warmed {
-		return r.task.Head() + 1, nil
-	}
-	return r.openDisk()
 }
 
 // apply follows the journal from a position on until ctx ends.
@@ -149,14 +138,12 @@ func (r *runner) apply(ctx context.Context, from uint64) error {
 func (r *runner) takeOver(ctx context.Context) (*committer, error) {
 	r.enter(TaskRestoring, nil)
 	entries, err := r.replay(ctx)
-	r.warmed = false
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
 	if err := r.checkLost(ctx, r.journal); err != nil {
 		return nil, err
 	}
-	isNew := r.task.LastCommit() == 0
 	undelivered, err := r.task.Restored()
 	if err != nil {
 		return nil, err
@@ -164,14 +151,13 @@ func (r *runner) takeOver(ctx context.Context) (*committer, error) {
 	// After a reset no number comes again, unless there was more than one commit a millisecond, for all the task's life.
 	r.task.NumberFrom(uint64(time.Now().UnixMilli()))
 	c := r.newCommitter(r.journal)
-	fence, err := r.task.Fence(r.app.owner)
+	fence, err := r.task.Commit(r.app.owner, true)
 	if err != nil {
 		return nil, err
 	}
 	asked := time.Now()
 	entry, err := r.journal.Append(ctx, fence.Data)
 	if err != nil {
-		r.warmed = errors.Is(err, stream.ErrFenced) && !isNew && r.task.Withdraw(fence)
 		return nil, fmt.Errorf("take over: %w", err)
 	}
 	if err := r.app.evolved.begin(ctx, r.task.ID()); err != nil {

@@ -29,7 +29,6 @@ type Commit struct {
 	Outbox    []stream.Outgoing
 	Positions []Position
 	disk      *diskCommit
-	before    *ledgerOfCommits // what there was before a fence; nil: it cannot be withdrawn
 }
 
 // Commit returns everything that has happened since the last one as one transaction, or nil if nothing has. owner names the

@@ -239,9 +239,6 @@ const (
 // trimmed. It adds no more than keeps the work proportional to what is written anyway, and nothing where that would gain little, since
 // the garbage is in commits that are needed still.
 func (t *Task) rideAlong() {
-	if t.fencing {
-		return
-	}
 	live := 0
 	for _, s := range t.stores {
 		live += s.liveBytes()
@@ -293,7 +290,6 @@ func (t *Task) Follow(seq uint64, data []byte) error {
 	for _, s := range t.stores {
 		s.prune(t.now)
 	}
-	t.keep()
 	t.Trim()
 	return nil
 }

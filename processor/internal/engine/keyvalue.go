@@ -88,10 +88,6 @@ func NewKeyValue[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V
 // NewExpiring returns an empty store whose values are dropped when stream time has passed that of their last Put by more than ttl
 // nanoseconds. A ttl of 0 keeps them.
 func NewExpiring[V any](t *Task, name string, ttl int64, codec stream.Codec[V]) *KeyValue[V] {
-	if s, ok := formerStore[*KeyValue[V]](t, name); ok {
-		t.addStore(s)
-		return s
-	}
 	s := &KeyValue[V]{name: name, task: t, codec: codec, base: newMemoryBase(), hot: make(map[string]*entry[V]), most: hotCount, ttl: ttl, now: NoTime}
 	if ttl > 0 {
 		s.expiry, s.young = newTimeline[uint64](ttl), newTimeline[*entry[V]](ttl)

@@ -99,8 +99,6 @@ type Task struct {
 	world      World
 	calls      calls
 	views      map[string]any // what Expose was given
-	former     []store        // while the task is rewired: the stores that there are
-	fencing    bool           // nothing rides along
 }
 
 // cause is the record that moves stream time.
@@ -135,7 +133,9 @@ type World struct {
 // NewTask returns the task of a partition, empty, with its operators made. maxMessage is the largest message that the
 // server accepts, in bytes.
 func NewTask(plan *Plan, partition, maxMessage int) *Task {
-	t := &Task{plan: plan, partition: partition, maxMessage: maxMessage, now: NoTime, world: idleWorld()}
+	t := &Task{plan: plan, partition: partition, maxMessage: maxMessage, now: NoTime, world: World{
+		Now: func() time.Time { return time.Time{} }, Pause: func(Failure, time.Duration) bool { return true }, Skipped: func(Failure) {},
+	}}
 	t.inputs = make([]input, len(plan.Inputs))
 	for i := range t.inputs {
 		t.inputs[i] = input{Input: plan.Inputs[i], next: 1}
@@ -143,12 +143,6 @@ func NewTask(plan *Plan, partition, maxMessage int) *Task {
 	t.outbox.init(len(plan.Sinks))
 	plan.Wire(t)
 	return t
-}
-
-func idleWorld() World {
-	return World{
-		Now: func() time.Time { return time.Time{} }, Pause: func(Failure, time.Duration) bool { return true }, Skipped: func(Failure) {},
-	}
 }
 
 // Attach gives the task its world; without it, time stands still and no wait takes any.
@@ -174,15 +168,6 @@ func (t *Task) Current() *Raw { return t.current }
 
 // Bind gives the task the typed side of an input. Plan.Wire calls it.
 func (t *Task) Bind(input int, s Source) { t.inputs[input].source = s }
-
-// Store names, with those of timers, in the order in which they were made.
-func (t *Task) StoreNames() []string {
-	names := make([]string, len(t.stores))
-	for i, s := range t.stores {
-		names[i] = s.Name()
-	}
-	return names
-}
 
 // Store returns the store of that name, or nil.
 func (t *Task) Store(name string) any {

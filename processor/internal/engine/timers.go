@@ -40,11 +40,6 @@ func NewWallTimers(t *Task, name string, fire func(key string, at int64)) *Timer
 }
 
 func newTimers(t *Task, s *Timers) *Timers {
-	if former, ok := formerStore[*Timers](t, s.name); ok {
-		former.fire = s.fire
-		t.addStore(former)
-		return former
-	}
 	s.task, s.op, s.rows = t, len(t.stores), arena{bare: true, slack: tolerated}
 	s.index = newHashIndex(func(pos uint64, id []byte) bool {
 		r := s.rows.rowAt(pos)

@@ -45,10 +45,6 @@ const hotLooks = 8
 
 // NewWindow returns an empty store and registers it with t under name. retention is in nanoseconds, at least 1.
 func NewWindow[V any](t *Task, name string, retention int64, codec stream.Codec[V]) *Window[V] {
-	if s, ok := formerStore[*Window[V]](t, name); ok {
-		t.addStore(s)
-		return s
-	}
 	s := &Window[V]{name: name, task: t, codec: codec, retention: retention, now: NoTime, expiry: newTimeline[uint64](retention)}
 	s.rows.slack, s.hot.most = tolerated, hotCount
 	s.hot.cold = func(r *hotRow[V]) { s.lead(r, r.pos) }
