@@ -34,7 +34,7 @@ type chaosPlan struct {
 }
 
 func planChaos() chaosPlan {
-	p := chaosPlan{lines: 30_000, atLeast: 20 * time.Second, session: 1500 * time.Millisecond, seed: rand.Uint64()}
+	p := chaosPlan{lines: 15_000, atLeast: 20 * time.Second, session: 1500 * time.Millisecond, seed: rand.Uint64()}
 	if os.Getenv(chaosLong) != "" {
 		p.lines, p.atLeast = 1_000_000, 2*time.Minute
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ import (
 
 // crashPoint is a moment in the life of an instance: the n-th message that it publishes of a kind.
 type crashPoint struct {
-	step  string // see deathAt.step
+	step  string // see deathAt.step; a pattern, see path.Match
 	n     int    // counted from 1
 	after bool   // the server has the message, but its answer is lost
 }
@@ -27,6 +28,7 @@ type deathAt struct {
 
 	mu    sync.Mutex
 	steps map[string]int // messages of each kind that were published
+	count int            // messages of the point's kind
 	dead  bool
 	conns []net.Conn
 }
@@ -80,8 +82,8 @@ func (d *deathAt) step(subject string) string {
 	return outputKeys.ReplaceAllString(randomNames.ReplaceAllString(subject, ".*"), "app-$1.0.*")
 }
 
-// count notes a message, and says whether it is the last one.
-func (d *deathAt) count(op []byte) bool {
+// note counts a message, and says whether it is the last one.
+func (d *deathAt) note(op []byte) bool {
 	verb, rest, _ := bytes.Cut(op, []byte(" "))
 	if v := string(verb); v != "PUB" && v != "HPUB" {
 		return false
@@ -92,7 +94,17 @@ func (d *deathAt) count(op []byte) bool {
 		d.steps = make(map[string]int)
 	}
 	d.steps[step]++
-	return step == d.point.step && d.steps[step] == d.point.n
+	if !matches(d.point.step, step) {
+		return false
+	}
+	d.count++
+	return d.count == d.point.n
+}
+
+// matches tells whether a step is of a pattern.
+func matches(pattern, step string) bool {
+	match, err := path.Match(pattern, step)
+	return match && err == nil
 }
 
 // dyingConn takes what the client says apart.
@@ -123,7 +135,7 @@ func (c *dyingConn) send(op []byte) error {
 	if c.d.dead {
 		return errDead
 	}
-	last := c.d.count(op)
+	last := c.d.note(op)
 	if last && !c.d.point.after {
 		c.d.die()
 		return errDead

@@ -44,6 +44,9 @@ func countLengths(c *processor.Context[int]) processor.Handler[string] {
 	}}
 }
 
+// patient is a session that no instance loses that is only slow: newer ones must not take older ones for gone.
+const patient = 20 * time.Second
+
 // TestRollingUpgrade restarts three instances one after another with another topology, while records come in: without more state they
 // share the tasks at once, with more state the newer ones wait for the older ones to go. Every line is counted once.
 func TestRollingUpgrade(t *testing.T) {
@@ -69,7 +72,7 @@ func TestRollingUpgrade(t *testing.T) {
 				}
 			})
 			config := func(i int) processor.Config {
-				cfg := processor.Config{SessionTimeout: 500 * time.Millisecond}
+				cfg := processor.Config{SessionTimeout: patient}
 				if c.static {
 					cfg.Instance = string(rune('a' + i))
 				}
@@ -115,13 +118,13 @@ func TestUpgradeMayBeGivenUp(t *testing.T) {
 	t.Parallel()
 	server, client := newServer(t)
 	produce(t, client, lines, textLines(2000)...)
-	a := startInstance(t, server, wordCount(t), processor.Config{})
+	a := startInstance(t, server, wordCount(t), processor.Config{SessionTimeout: patient})
 	require.Eventually(t, func() bool { return a.tasks() == 8 }, time.Minute, time.Millisecond)
-	newer := startInstance(t, server, wordCountToo(true)(t), processor.Config{})
+	newer := startInstance(t, server, wordCountToo(true)(t), processor.Config{SessionTimeout: patient})
 	require.Eventually(t, func() bool { return newer.logs.FilterMessage("follows the task's owner").Len() == 8 }, time.Minute, time.Millisecond,
 		"it has copies of what will be its own")
 	require.Zero(t, newer.tasks())
-	b := startInstance(t, server, wordCount(t), processor.Config{})
+	b := startInstance(t, server, wordCount(t), processor.Config{SessionTimeout: patient})
 	require.Eventually(t, func() bool { return b.tasks() == 4 }, time.Minute, time.Millisecond, "older ones still come")
 	newer.leave(t)
 	a.leave(t)

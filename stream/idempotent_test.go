@@ -49,7 +49,7 @@ func produceTwins(ctx context.Context, p *stream.Producer[string], a *acked, sto
 		select {
 		case <-stop:
 			return p.Close(ctx)
-		default:
+		case <-time.After(2 * time.Millisecond): // faster than what is done to it, and leaves the servers room to start
 		}
 		for k := range 10 {
 			key := fmt.Sprint("k", k)
