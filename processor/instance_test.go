@@ -91,7 +91,7 @@ func TestInstancesShareTasks(t *testing.T) {
 			}
 			server, client := newServer(t)
 			require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
-			const n = 20_000
+			const n = 8_000
 			var wg sync.WaitGroup
 			wg.Go(func() {
 				for i := range 20 {

@@ -63,7 +63,7 @@ func TestRollingUpgrade(t *testing.T) {
 			t.Parallel()
 			server, client := newServer(t)
 			require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
-			const n = 20_000
+			const n = 8_000
 			var wg sync.WaitGroup
 			wg.Go(func() {
 				for i := range 20 {
