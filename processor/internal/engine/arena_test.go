@@ -19,7 +19,7 @@ func TestArenaAgainstAMap(t *testing.T) {
 		a.index.mask = rapid.SampledFrom([]uint64{0, 1, 7, ^uint64(0)}).Draw(t, "mask")
 		model := map[string]stored{}
 		home := uint64(1)
-		size := rapid.SampledFrom([]int{0, 1, 200, 100_000, 400_000, 3_000_000})
+		size := rapid.SampledFrom([]int{0, 1, 20, 100, 200, 300, 1000, 100_000, 400_000, 3_000_000})
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
 				key := fmt.Sprint("k", rapid.IntRange(0, 30).Draw(t, "key"))
