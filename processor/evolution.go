@@ -255,15 +255,22 @@ func (e *evolution) read(ctx context.Context) (note *shapesNote, revision uint64
 	if data == nil {
 		return nil, revision, nil
 	}
-	note = &shapesNote{}
-	if err := json.Unmarshal(data, note); err != nil {
-		return nil, 0, fmt.Errorf("the note about the state of the app is not readable (restore stream _rossby-groups from a backup, or reset the app): %w", err)
-	}
-	if note.Version < 1 || note.Version > noteVersion {
-		return nil, 0, fmt.Errorf("the note about the state of the app has format %d, this program reads formats 1 to %d (run the version that wrote it)", note.Version, noteVersion)
+	if note, err = parseNote(data); err != nil {
+		return nil, 0, err
 	}
 	e.begun = note.Begun
 	return note, revision, nil
+}
+
+func parseNote(data []byte) (*shapesNote, error) {
+	var note shapesNote
+	if err := json.Unmarshal(data, &note); err != nil {
+		return nil, fmt.Errorf("the note about the state of the app is not readable (restore stream _rossby-groups from a backup, or reset the app): %w", err)
+	}
+	if note.Version < 1 || note.Version > noteVersion {
+		return nil, fmt.Errorf("the note about the state of the app has format %d, this program reads formats 1 to %d (run the version that wrote it)", note.Version, noteVersion)
+	}
+	return &note, nil
 }
 
 // update changes the note, and again if somebody else has changed it meanwhile.
