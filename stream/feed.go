@@ -77,6 +77,7 @@ type feed struct {
 	subject  string // of pull requests
 	seen     uint64 // consumer sequence last seen
 	owed     int    // messages that the server was asked for and has not sent
+	behind   uint64 // messages that the server had behind the last one that it has sent
 	wider    int    // how often requests have been doubled for a message that was too large
 	refused  uint64 // last, when a message did not fit into a request
 	size     int    // moving average of message sizes
@@ -182,7 +183,7 @@ func (f *feed) tryAttach(ctx context.Context, patience time.Duration) error {
 	if err != nil {
 		return err
 	}
-	f.seen, f.owed = 0, 0
+	f.seen, f.owed, f.behind = 0, 0, 0
 	// What happened to the connection before now does not matter any more.
 	for {
 		select {
@@ -364,7 +365,7 @@ func (f *feed) take(ctx context.Context, m *nats.Msg) (bool, error) {
 	if p.consumer != f.seen+1 {
 		return false, fmt.Errorf("%w: delivery %d came after %d", errBroken, p.consumer, f.seen)
 	}
-	f.seen = p.consumer
+	f.seen, f.behind = p.consumer, p.pending
 	f.owed--
 	f.wider = 0
 	n := len(m.Data) + len(m.Subject) + 64
@@ -401,6 +402,9 @@ func (f *feed) checkHole(ctx context.Context, found uint64) error {
 func (f *feed) control(m *nats.Msg) error {
 	switch status := m.Header.Get("Status"); status {
 	case "100": // idle heartbeat: there is nothing more
+		if f.behind > 0 { // a purge amid reading can leave a consumer waiting beside what is left (nats-server 2.15.2)
+			return fmt.Errorf("%w: %d messages do not come", errBroken, f.behind)
+		}
 		if f.quiet != nil {
 			f.quiet()
 		}
