@@ -147,13 +147,30 @@ func (a *App) drain(ctx, commits context.Context, cancel context.CancelCauseFunc
 		return errors.Join(err, g.wait(ctx, cancel))
 	}
 	defer leave()
-	runners := a.runners()
-	for _, r := range runners {
-		close(r.owned)
+	began := make(chan *runner, a.topology.tasks())
+	begin := func(r *runner) {
+		r.began = func() { began <- r }
 		g.start(r, func() error { return r.runLabelled(ctx, commits) })
 	}
+	g.over = func(r *runner, err error) error {
+		if r.entered || !errors.Is(err, stream.ErrFenced) && !errors.Is(err, stream.ErrTrimmed) || ctx.Err() != nil {
+			return err
+		}
+		// Its owner is still at work, or what that one had on its way when it died has come now. The next one reads until there is next to nothing left, so
+		// that it is in time.
+		r.log.Info("the last owner has committed or trimmed once more while the task was taken over; it is taken over again", zap.Error(err))
+		a.running.Delete(r)
+		next := newRunner(a, r.sub, r.task.Partition())
+		next.warm = sync.OnceFunc(func() { close(next.owned) })
+		begin(next)
+		return nil
+	}
+	for _, r := range a.runners() {
+		close(r.owned)
+		begin(r)
+	}
 	g.start(nil, func() error {
-		err := drain(ctx, runners)
+		err := drain(ctx, began, a.topology.tasks())
 		if ctx.Err() != nil {
 			err = nil // asked to stop, or a task has failed and says why
 		}

@@ -106,7 +106,7 @@
 //     and timers are always in memory. A journal is at most about twice the live state, three and a half times with stores on disk, and is
 //     read once at the start, for tasks with stores on disk only from where they stand.
 //   - Instances of one app whose topologies keep the same state share its tasks, whatever else differs: a record is processed by the code
-//     of whoever has its task. A bounded run takes all tasks over, and ends instances that are running.
+//     of whoever has its task. A bounded run takes all tasks over: instances that are running end when they commit next.
 //   - A copy of a task with a store on disk is on the disk of whoever keeps it: each instance needs the room for the tasks that it follows, too.
 //   - A dead letter is a whole record: one branch or one result of many that fails takes the others of the record back. Give such an
 //     operator the policy Skip if the rest should stay.

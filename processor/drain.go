@@ -8,8 +8,16 @@ import (
 // drainEvery is how often a bounded app looks whether all its input has been processed.
 const drainEvery = 2 * time.Millisecond
 
-// drain returns when every task has processed and delivered all there is and no window is open any more.
-func drain(ctx context.Context, runners []*runner) error {
+// drain returns when every task has been taken over, has processed and delivered all there is, and no window is open any more.
+func drain(ctx context.Context, began <-chan *runner, tasks int) error {
+	runners := make([]*runner, tasks)
+	for i := range runners {
+		select {
+		case runners[i] = <-began:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	for {
 		if err := awaitQuiet(ctx, runners); err != nil {
 			return err

@@ -199,6 +199,26 @@ func TestStandbyOnDisk(t *testing.T) {
 	checkCounts(t, client, produced)
 }
 
+// TestBoundedRunTakesOverFromTheBusy runs an app to its end while instances commit one thing after another: they are ended, not the bounded run.
+func TestBoundedRunTakesOverFromTheBusy(t *testing.T) {
+	t.Parallel()
+	server, client := newServer(t)
+	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
+	const rounds, each = 6, 1_500
+	for i := range rounds {
+		r := startInstance(t, server, wordCount(t), processor.Config{})
+		require.Eventually(t, func() bool { return r.tasks() == 8 }, time.Minute, time.Millisecond)
+		records := textLines((i + 1) * each)[i*each:]
+		produce(t, client, lines, records[1:]...)
+		require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+		produce(t, client, lines, records[0]) // whoever has nothing more to commit does not notice
+		require.ErrorIs(t, <-r.err, stream.ErrFenced)
+		r.nc.Close()
+	}
+	require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+	checkCounts(t, client, rounds*each)
+}
+
 // TestStaticInstance restarts an instance with a name of its own: the other one does not get its tasks.
 func TestStaticInstance(t *testing.T) {
 	t.Parallel()

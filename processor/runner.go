@@ -43,6 +43,7 @@ type runner struct {
 	cleared []bool        // per input: it is hungry, and was caught up after everything in hand had been stored
 	owned   chan struct{} // closed when the task is this instance's; until then it follows
 	warm    func()        // called when it could take over at once
+	began   func()        // called when it has taken over
 	control chan func()   // called in the task's goroutine while it waits
 	active  time.Time     // when a record was last processed
 	stored  []storedEntry // the journal's entries, until the task has been taken over
@@ -70,6 +71,7 @@ func newRunner(a *App, sub *subTopology, partition int) *runner {
 		cleared: make([]bool, len(sub.plan.Inputs)),
 		owned:   make(chan struct{}),
 		warm:    func() {},
+		began:   func() {},
 		control: make(chan func()),
 		commits: commitState{jobs: make(chan job, 1), results: make(chan result, 1), limit: min(batchBytes, message*3/4)},
 	}
@@ -108,6 +110,7 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 	}
 	r.entered = true
 	r.tookOver(c)
+	r.began()
 	commitCtx, stop := context.WithCancel(commits)
 	defer stop()
 	var wg sync.WaitGroup
