@@ -147,15 +147,20 @@ func (r *runner) run(ctx, commits context.Context) (err error) {
 		if errors.Is(err, engine.ErrInterrupted) {
 			return nil
 		}
-		return err
+		return r.timeUp(commitCtx, err)
 	}
 	if err = r.finish(); err == nil {
 		return r.noteDelivered(commitCtx)
 	}
-	if errors.Is(context.Cause(commitCtx), errTimeUp) {
-		err = fmt.Errorf("what was processed last could not be committed within %v (Config.StopTimeout), and is left to the next owner: %w", r.app.cfg.StopTimeout, err)
+	return r.timeUp(commitCtx, err)
+}
+
+// timeUp says so if a task has ended with an error because the time to stop is over. ctx is that of its commits.
+func (r *runner) timeUp(ctx context.Context, err error) error {
+	if !errors.Is(context.Cause(ctx), errTimeUp) {
+		return err
 	}
-	return err
+	return fmt.Errorf("what was processed last could not be committed within %v (Config.StopTimeout), and is left to the next owner: %w", r.app.cfg.StopTimeout, err)
 }
 
 // attach gives the task the clock, and the patience to try again as long as nobody asks it to stop.
