@@ -10,11 +10,11 @@ import (
 // How many cases a property tries: many, since each is small. The race detector makes them ten times slower, and they have no races.
 const (
 	usual     = "10000"
-	withRace  = "200"
+	withRace  = "500"
 	withShort = "250"
 )
 
-// Cases parses the flags and sets how many cases properties try: 10,000, or 200 under the race detector, or 250 with -short.
+// Cases parses the flags and sets how many cases properties try: 10,000, or 500 under the race detector, or 250 with -short.
 // -rapid.checks on the command line decides. Call it first in TestMain.
 func Cases() error {
 	flag.Parse()

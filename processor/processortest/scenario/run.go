@@ -33,7 +33,7 @@ type Suite struct {
 }
 
 // Run runs every case of the suite's folder and of FurtherFolder, as subtests, three times each: straight, with a crash after
-// every step, and through an app and a real server; and with crashes once more with key-value stores on disk, where there are any.
+// every step, and through an app and a real server; the last two once more with key-value stores on disk, where there are any.
 func Run(t *testing.T, s Suite) {
 	t.Helper()
 	client, err := stream.NewClient(embeddedtest.Connect(t), stream.Config{})
@@ -101,7 +101,7 @@ func (r *runner) folder(t *testing.T, dir string, own bool) {
 			require.True(t, used[name], "%s names case %q, which no file here has", departuresFile, name)
 		}
 	}
-	t.Logf("%s: %d cases run, 3 or 4 times each; %d not applicable; %d are for another package", dir, sum.run, sum.notApplicable, sum.others)
+	t.Logf("%s: %d cases run, 3 to 5 times each; %d not applicable; %d are for another package", dir, sum.run, sum.notApplicable, sum.others)
 }
 
 func (sum *tally) add(o tally) {
@@ -135,7 +135,7 @@ func (r *runner) one(t *testing.T, c Case, own bool) tally {
 		t.Parallel()
 		ways := []string{"straight", "crashes", "server"}
 		if topology, _, err := wire(&c, "trial", r.suite.Operators, processor.OnDisk); err == nil && isOnDisk(topology) {
-			ways = append(ways, "on disk, crashes")
+			ways = append(ways, "on disk, crashes", "on disk, server")
 		}
 		for _, way := range ways {
 			t.Run(way, func(t *testing.T) { r.play(t, &c, way) })
