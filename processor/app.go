@@ -158,7 +158,7 @@ func (a *App) drain(ctx, commits context.Context, cancel context.CancelCauseFunc
 		}
 		// Its owner is still at work, or what that one had on its way when it died has come now. The next one reads until there is next to nothing left, so
 		// that it is in time.
-		r.log.Info("the last owner has committed or trimmed once more while the task was taken over; it is taken over again", zap.Error(err))
+		r.log.Info("the last owner has committed or trimmed while the task was taken over; it is taken over again", zap.Error(err))
 		a.running.Delete(r)
 		next := newRunner(a, r.sub, r.task.Partition())
 		next.warm = sync.OnceFunc(func() { close(next.owned) })
