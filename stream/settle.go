@@ -141,8 +141,15 @@ func (c *Client) scan(ctx context.Context, p partitionOf, between span, see func
 	if between.first > between.last {
 		return reached, nil
 	}
-	if some, err := c.hasAfter(ctx, p.stream(), between.first-1); err != nil || !some {
-		return time.Now(), err // all of them were deleted
+	last, err := c.nextMsg(ctx, p.stream(), between.last)
+	if err != nil {
+		return reached, err
+	}
+	ends := last != nil && last.Seq == between.last
+	if !ends {
+		if some, err := c.hasAfter(ctx, p.stream(), between.first-1); err != nil || !some {
+			return time.Now(), err // all of them were deleted
+		}
 	}
 	f := c.ephemeralFeed(p.stream(), jetstream.ConsumerConfig{HeadersOnly: true})
 	f.last = between.first - 1
@@ -156,10 +163,10 @@ func (c *Client) scan(ctx context.Context, p partitionOf, between span, see func
 			reached = at.time()
 		}
 		see(at.stream, m.Header)
-		if at.pending > 0 || at.stream == between.last {
+		// The consumer may be on a server that does not have yet all that the leader has: what is not seen would be stored again.
+		if ends || at.pending > 0 || at.stream == between.last {
 			return at.stream < between.last
 		}
-		// The consumer may be on a server that does not have yet all that the leader has: what is not seen would be stored again.
 		var more bool
 		more, failed = c.hasAfter(ctx, p.stream(), at.stream)
 		return more && failed == nil
