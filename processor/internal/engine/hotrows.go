@@ -30,8 +30,7 @@ type rowChange[V any] struct {
 // hotRows are the rows of a store that are kept as values: those that the next commit must write, and those that were used lately.
 // They are known by their slots, so that whoever refers to them has no pointers.
 type hotRows[V any] struct {
-	slots  []*hotRow[V]
-	free   []uint32
+	slots[*hotRow[V]]
 	hand   int              // where the search for one to let go of goes on
 	weight int              // size of what is committed of them
 	most   int              // how many there may be
@@ -39,35 +38,25 @@ type hotRows[V any] struct {
 }
 
 func (h *hotRows[V]) add(r *hotRow[V]) {
-	if n := len(h.free); n > 0 {
-		r.slot = h.free[n-1]
-		h.free = h.free[:n-1]
-		h.slots[r.slot] = r
-	} else {
-		r.slot = uint32(len(h.slots))
-		h.slots = append(h.slots, r)
-	}
+	r.slot = h.slots.add(r)
 	h.weight += int(r.size)
 }
 
 func (h *hotRows[V]) remove(r *hotRow[V]) {
-	h.slots[r.slot] = nil
-	h.free = append(h.free, r.slot)
+	h.slots.remove(r.slot)
 	h.weight -= int(r.size)
 }
 
-func (h *hotRows[V]) at(ref uint64) *hotRow[V] { return h.slots[uint32(ref)] }
+func (h *hotRows[V]) at(ref uint64) *hotRow[V] { return h.items[uint32(ref)] }
 
-func (h *hotRows[V]) len() int { return len(h.slots) - len(h.free) }
-
-// cool lets go of rows that have not been used lately, as long as there are too many: each once in two rounds, looking at so many at
-// most.
-func (h *hotRows[V]) cool(looks int) {
-	for ; looks > 0 && (h.len() > h.most || h.weight > hotBytes); looks-- {
-		if h.hand++; h.hand >= len(h.slots) {
+// cool lets go of rows that have not been used lately, as long as there are more than most and than a store of so many rows may have: each once
+// in two rounds, looking at so many at most.
+func (h *hotRows[V]) cool(rows, looks int) {
+	for ; looks > 0 && (h.len() > min(h.most, hotLimit(rows)) || h.weight > hotBytes); looks-- {
+		if h.hand++; h.hand >= len(h.items) {
 			h.hand = 0
 		}
-		r := h.slots[h.hand]
+		r := h.items[h.hand]
 		switch {
 		case r == nil || r.dirty:
 		case r.used:

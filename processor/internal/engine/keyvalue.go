@@ -12,9 +12,16 @@ const (
 	// The others are decoded when they are asked for.
 	hotCount = 1 << 17
 	hotBytes = 32 << 20
+	// hotPart is the part of its rows that a store in memory keeps as values, beside their bytes: no more, so that an entry takes less than
+	// 100 bytes over its key and its value. hotFloor is how many it may always keep.
+	hotPart  = 16
+	hotFloor = 1 << 11
 	// hotOverhead is about what a row takes as a value beside its encoded bytes.
 	hotOverhead = 256
 )
+
+// hotLimit is how many values a store in memory may keep that has so many rows.
+func hotLimit(rows int) int { return max(rows/hotPart, hotFloor) }
 
 // base holds the committed rows of a key-value store as bytes: in memory, or on disk.
 type base interface {
@@ -112,10 +119,13 @@ func (s *KeyValue[V]) openDisk(d *diskState) *diskBase {
 // isFull reports whether more is hot than may be. What a store on disk keeps in memory counts with what it takes there: all stores of
 // the process have one budget.
 func (s *KeyValue[V]) isFull() bool {
-	if len(s.hot) > s.most || s.weight > hotBytes {
+	switch {
+	case len(s.hot) > s.most || s.weight > hotBytes:
 		return true
+	case s.disk == nil:
+		return len(s.hot) > hotLimit(s.count)
 	}
-	return s.disk != nil && s.weight+len(s.hot)*hotOverhead > max(s.disk.space.Share(), hotOverhead)
+	return s.weight+len(s.hot)*hotOverhead > max(s.disk.space.Share(), hotOverhead)
 }
 
 // isPending reports whether a commit has written e that the base does not have yet.

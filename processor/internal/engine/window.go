@@ -19,8 +19,7 @@ type Window[V any] struct {
 	retention int64
 	rows      arena
 	index     hashIndex // keys to refs
-	lists     []*rowList
-	free      []uint32 // places in lists
+	lists     rowLists
 	hot       hotRows[V]
 	dirty     []*hotRow[V]
 	riders    []uint64 // positions of rows that are written again so that the journal can be trimmed
@@ -29,7 +28,7 @@ type Window[V any] struct {
 	size      int
 	expiry    timeline[uint64] // hashes of keys
 	log       []rowChange[V]
-	single    rowList // scratch, as are the others
+	single    rowList // scratch, as are the others: a list of one row
 	expiring  []uint64
 	key, warm []byte
 }
@@ -38,6 +37,7 @@ type Window[V any] struct {
 const (
 	refHot  = 1 << 63
 	refList = 1 << positionBits
+	refLong = 1 << 32 // of a list: it is among the long ones
 )
 
 // hotLooks is how many hot rows are looked at for one that can go when another one comes.
@@ -48,9 +48,10 @@ func NewWindow[V any](t *Task, name string, retention int64, codec stream.Codec[
 	s := &Window[V]{name: name, task: t, codec: codec, retention: retention, now: NoTime, expiry: newTimeline[uint64](retention)}
 	s.rows.slack, s.hot.most = tolerated, hotCount
 	s.hot.cold = func(r *hotRow[V]) { s.lead(r, r.pos) }
+	s.lists.of, s.single = s.seqOf, rowList{make([]listed, 1)}
 	s.index = newHashIndex(func(ref uint64, key []byte) bool {
 		if ref&refList != 0 {
-			ref = s.list(ref).newest().ref
+			ref = s.lists.at(ref).newest().ref
 		}
 		if ref&refHot != 0 {
 			return s.hot.at(ref).key == string(key)
@@ -74,11 +75,11 @@ func (s *Window[V]) Add(key string, at int64, value V) bool {
 		return false
 	}
 	s.seq++
-	s.hot.cool(hotLooks)
+	s.hot.cool(s.size, hotLooks)
 	r := &hotRow[V]{key: key, at: at, seq: s.seq, value: value, pos: nowhere, used: true}
 	s.hot.add(r)
 	s.remember(r, true)
-	s.insert(s.keyed(key), listed{at, r.seq, r.ref()})
+	s.insert(s.keyed(key), listed{at, r.ref()}, r.seq)
 	s.touch(r)
 	return true
 }
@@ -132,7 +133,7 @@ func (s *Window[V]) undo() {
 	c := popLast(&s.log)
 	r := c.row
 	if r.dead && !c.dead {
-		s.insert(s.keyed(r.key), listed{r.at, r.seq, r.ref()})
+		s.insert(s.keyed(r.key), listed{r.at, r.ref()}, r.seq)
 	}
 	if r.dirty && !c.dirty { // then this change has put it at the end
 		popLast(&s.dirty)
@@ -155,24 +156,12 @@ func (s *Window[V]) Range(key string, from, to int64) iter.Seq2[RowID, V] {
 	return func(yield func(RowID, V) bool) {
 		from = max(from, s.horizon())
 		list := s.rowsOf(s.keyed(key))
-		if list == nil {
-			return
-		}
-		if list == &s.single {
-			if e := list.oldest(); e.at >= from && e.at <= to {
-				if r := s.value(key, e); r != nil {
-					yield(RowID{Key: key, At: r.at, Seq: r.seq}, r.value)
-				}
-			}
-			return
-		}
-		for p := list.search(from, 0); p.block < len(list.blocks); p = (place{p.block + 1, 0}) {
-			rows := list.blocks[p.block][p.index:]
-			for i := range rows {
-				if rows[i].at > to {
+		for p := list.search(s.seqOf, from, 0); p.block < len(list); p = (place{p.block + 1, 0}) {
+			for _, e := range list[p.block][p.index:] {
+				if e.at > to {
 					return
 				}
-				r := s.value(key, &rows[i])
+				r := s.value(key, e)
 				if r == nil || !yield(RowID{Key: key, At: r.at, Seq: r.seq}, r.value) {
 					return
 				}
@@ -207,7 +196,7 @@ func (s *Window[V]) Last(key string, from, to int64) (value V, ok bool) {
 		return value, false
 	}
 	e := list.before(behind)
-	r := s.value(key, e)
+	r := s.value(key, *e)
 	if r == nil {
 		return value, false
 	}
@@ -226,7 +215,7 @@ func (s *Window[V]) horizon() int64 { return horizon(s.now, s.retention) }
 func (s *Window[V]) expired(at int64) bool { return at < s.horizon() }
 
 // value returns the row of an entry as a value; nil if it cannot be decoded, which ends the task.
-func (s *Window[V]) value(key string, e *listed) *hotRow[V] {
+func (s *Window[V]) value(key string, e listed) *hotRow[V] {
 	if e.ref&refHot != 0 {
 		r := s.hot.at(e.ref)
 		r.used = true
@@ -238,8 +227,8 @@ func (s *Window[V]) value(key string, e *listed) *hotRow[V] {
 		s.task.Stop(fmt.Errorf("store %s: %w", s.name, err))
 		return nil
 	}
-	r := &hotRow[V]{key: key, at: e.at, seq: e.seq, value: v, pos: e.ref, size: int32(row.size), used: true}
-	s.hot.cool(hotLooks) // before it is among them
+	r := &hotRow[V]{key: key, at: e.at, seq: row.seq, value: v, pos: e.ref, size: int32(row.size), used: true}
+	s.hot.cool(s.size, hotLooks) // before it is among them
 	s.hot.add(r)
 	s.lead(r, r.ref())
 	return r
@@ -261,7 +250,7 @@ func (s *Window[V]) decode(row *placed) (V, error) {
 
 // find returns a row as a value; nil if it is not there.
 func (s *Window[V]) find(id RowID) *hotRow[V] {
-	if e := s.entry(s.keyed(id.Key), id.At, id.Seq); e != nil {
+	if e, ok := s.entry(s.keyed(id.Key), id.At, id.Seq); ok {
 		return s.value(id.Key, e)
 	}
 	return nil
@@ -293,7 +282,8 @@ func (s *Window[V]) drop(e listed) {
 		return
 	}
 	if s.task.disk != nil {
-		s.task.gone(s, string(s.rows.keyAt(pos)), e.at, e.seq)
+		row := s.rows.rowAt(pos)
+		s.task.gone(s, string(row.key), row.at, row.seq)
 	}
 	s.rows.drop(pos)
 }
@@ -308,18 +298,14 @@ func (s *Window[V]) restore(d *decoder, number uint64) error {
 		return d.err
 	}
 	s.seq = max(s.seq, seq)
-	e := s.entry(key, at, seq)
-	var old listed
-	if e != nil {
-		old = *e
-	}
+	old, known := s.entry(key, at, seq)
 	switch {
-	case kind == changePut && e == nil:
-		s.insert(key, listed{at, seq, s.rows.append(key, at, seq, value, number)})
+	case kind == changePut && !known:
+		s.insert(key, listed{at, s.rows.append(key, at, seq, value, number)}, seq)
 	case kind == changePut:
 		s.point(key, at, seq, s.rows.append(key, at, seq, value, number))
 		s.drop(old)
-	case e != nil:
+	case known:
 		s.take(key, at, seq)
 		s.drop(old)
 	}

@@ -34,7 +34,7 @@ func (s *Window[V]) flush(dst []byte, number uint64, refused func(error)) []byte
 	})
 	s.dirty, s.riders = forgetAll(s.dirty), s.riders[:0]
 	s.tidy()
-	s.hot.cool(2 * len(s.hot.slots))
+	s.hot.cool(s.size, 2*len(s.hot.items))
 	return dst
 }
 

@@ -1,37 +1,32 @@
 package engine
 
-// list returns the list of a ref.
-func (s *Window[V]) list(ref uint64) *rowList { return s.lists[uint32(ref)] }
-
 // only returns the entry of a key that has one row.
 func (s *Window[V]) only(ref uint64) listed {
 	if ref&refHot != 0 {
-		r := s.hot.at(ref)
-		return listed{at: r.at, seq: r.seq, ref: ref}
+		return listed{at: s.hot.at(ref).at, ref: ref}
 	}
-	row := s.rows.rowAt(ref)
-	return listed{at: row.at, seq: row.seq, ref: ref}
+	return listed{at: s.rows.rowAt(ref).at, ref: ref}
 }
 
-// rowsOf returns the rows of a key, nil if there are none. Of a single row there is a list only until the next call.
-func (s *Window[V]) rowsOf(key []byte) *rowList {
+// seqOf returns the sequence number of a row.
+func (s *Window[V]) seqOf(ref uint64) uint64 {
+	if ref&refHot != 0 {
+		return s.hot.at(ref).seq
+	}
+	return s.rows.seqAt(ref)
+}
+
+// rowsOf returns the rows of a key. Of a single row there is a list only until the next call.
+func (s *Window[V]) rowsOf(key []byte) rowList {
 	ref, ok := s.index.find(s.index.hash(key), key)
 	switch {
 	case !ok:
 		return nil
 	case ref&refList != 0:
-		return s.list(ref)
+		return s.lists.at(ref)
 	}
-	return s.singleOf(ref)
-}
-
-// singleOf returns the list of a single row, until the next call.
-func (s *Window[V]) singleOf(ref uint64) *rowList {
-	if s.single.empty() {
-		s.single.insert(listed{})
-	}
-	*s.single.oldest() = s.only(ref)
-	return &s.single
+	s.single[0][0] = s.only(ref)
+	return s.single
 }
 
 func (s *Window[V]) keyed(key string) []byte {
@@ -40,39 +35,26 @@ func (s *Window[V]) keyed(key string) []byte {
 }
 
 // span returns where the rows of key with from <= time <= to begin and where they end.
-func (s *Window[V]) span(key string, from, to int64) (list *rowList, first, behind place) {
+func (s *Window[V]) span(key string, from, to int64) (list rowList, first, behind place) {
 	list = s.rowsOf(s.keyed(key))
-	if from = max(from, s.horizon()); list == nil || from > to {
+	if from = max(from, s.horizon()); from > to {
 		return nil, place{}, place{}
 	}
-	return list, list.search(from, 0), list.search(to+1, 0)
+	return list, list.search(s.seqOf, from, 0), list.search(s.seqOf, to+1, 0)
 }
 
-// entry returns the entry of a row, nil if there is none.
-func (s *Window[V]) entry(key []byte, at int64, seq uint64) *listed {
-	ref, ok := s.index.find(s.index.hash(key), key)
-	if !ok {
-		return nil
+// entry returns the entry of a row; ok is false if there is none.
+func (s *Window[V]) entry(key []byte, at int64, seq uint64) (e listed, ok bool) {
+	list := s.rowsOf(key)
+	found := list.at(list.search(s.seqOf, at, seq))
+	if found == nil || found.at != at || s.seqOf(found.ref) != seq {
+		return listed{}, false
 	}
-	return s.entryOf(ref, at, seq)
-}
-
-// entryOf is entry for a key that has been found.
-func (s *Window[V]) entryOf(ref uint64, at int64, seq uint64) (e *listed) {
-	if ref&refList != 0 {
-		list := s.list(ref)
-		e = list.at(list.search(at, seq))
-	} else {
-		e = s.singleOf(ref).oldest()
-	}
-	if e != nil && e.at == at && e.seq == seq {
-		return e
-	}
-	return nil
+	return *found, true
 }
 
 // insert adds a row. Its key is noted where it must be looked at earlier than so far.
-func (s *Window[V]) insert(key []byte, e listed) {
+func (s *Window[V]) insert(key []byte, e listed, seq uint64) {
 	hash := s.index.hash(key)
 	ref, ok := s.index.find(hash, key)
 	s.size++
@@ -81,34 +63,19 @@ func (s *Window[V]) insert(key []byte, e listed) {
 		s.note(hash, e.at)
 		return
 	}
-	var list *rowList
+	oldest := s.oldestOf(ref)
+	list := ref
 	if ref&refList != 0 {
-		list = s.list(ref)
+		list = s.lists.insert(ref, e, seq)
 	} else {
-		list = s.newList(hash, key)
-		list.insert(s.only(ref))
+		list = s.lists.add(s.only(ref), e, seq)
 	}
-	oldest := list.oldest().at
-	list.insert(e)
+	if list != ref {
+		s.index.set(hash, key, list, true)
+	}
 	if e.at < oldest && s.expiry.sliceOf(e.at) < s.expiry.sliceOf(oldest) {
 		s.note(hash, e.at)
 	}
-}
-
-// newList gives a key that has one row a list.
-func (s *Window[V]) newList(hash uint64, key []byte) *rowList {
-	list := &rowList{}
-	var place uint32
-	if n := len(s.free); n > 0 {
-		place = s.free[n-1]
-		s.free = s.free[:n-1]
-		s.lists[place] = list
-	} else {
-		place = uint32(len(s.lists))
-		s.lists = append(s.lists, list)
-	}
-	s.index.set(hash, key, refList|uint64(place), true)
-	return list
 }
 
 // take removes a row that is there.
@@ -116,21 +83,16 @@ func (s *Window[V]) take(key []byte, at int64, seq uint64) {
 	hash := s.index.hash(key)
 	ref, _ := s.index.find(hash, key)
 	s.size--
-	if ref&refList != 0 {
-		list := s.list(ref)
-		if list.take(list.search(at, seq)); !list.empty() {
-			return
-		}
+	if ref&refList == 0 || !s.lists.take(ref, at, seq) {
+		s.removeKey(hash, key, ref)
 	}
-	s.removeKey(hash, key, ref)
 }
 
 // removeKey forgets a key that has no rows any more.
 func (s *Window[V]) removeKey(hash uint64, key []byte, ref uint64) {
 	s.index.remove(hash, key)
 	if ref&refList != 0 {
-		s.lists[uint32(ref)] = nil
-		s.free = append(s.free, uint32(ref))
+		s.lists.remove(ref)
 	}
 }
 
@@ -142,17 +104,15 @@ func (s *Window[V]) point(key []byte, at int64, seq, ref uint64) {
 		s.index.set(hash, key, ref, true)
 		return
 	}
-	list := s.list(found)
-	list.at(list.search(at, seq)).ref = ref
+	s.lists.point(found, at, seq, ref)
 }
 
 // moved takes note of a committed row that has another position.
 func (s *Window[V]) moved(r *placed, pos uint64) {
-	hash := s.index.hash(r.key)
-	ref := s.index.known(hash, r.key)
+	ref := s.index.known(s.index.hash(r.key), r.key)
 	if ref&refList != 0 {
-		list := s.list(ref)
-		ref = list.at(list.search(r.at, r.seq)).ref
+		list := s.lists.at(ref)
+		ref = list.at(list.search(s.seqOf, r.at, r.seq)).ref
 	}
 	if ref&refHot != 0 {
 		s.hot.at(ref).pos = pos
@@ -164,7 +124,7 @@ func (s *Window[V]) moved(r *placed, pos uint64) {
 // keyOf returns the key of what the index knows.
 func (s *Window[V]) keyOf(dst []byte, ref uint64) []byte {
 	if ref&refList != 0 {
-		ref = s.list(ref).newest().ref
+		ref = s.lists.at(ref).newest().ref
 	}
 	if ref&refHot != 0 {
 		return append(dst, s.hot.at(ref).key...)
@@ -175,7 +135,7 @@ func (s *Window[V]) keyOf(dst []byte, ref uint64) []byte {
 // oldestOf returns the time of the oldest row of a key.
 func (s *Window[V]) oldestOf(ref uint64) int64 {
 	if ref&refList != 0 {
-		return s.list(ref).oldest().at
+		return s.lists.at(ref).oldest().at
 	}
 	return s.only(ref).at
 }
@@ -218,11 +178,12 @@ func (s *Window[V]) dropBefore(ref uint64, keep int64) (all bool) {
 		}
 		return all
 	}
-	list := s.list(ref)
-	for !list.empty() && s.expiry.sliceOf(list.oldest().at) < keep {
-		s.drop(*list.oldest())
-		list.dropOldest()
+	for s.expiry.sliceOf(s.oldestOf(ref)) < keep {
+		s.drop(*s.lists.at(ref).oldest())
 		s.size--
+		if !s.lists.dropOldest(ref) {
+			return true
+		}
 	}
-	return list.empty()
+	return false
 }
