@@ -70,7 +70,8 @@ type ConsumerConfig struct {
 	// OnAssigned is called by Poll with partitions that the consumer reads from now
 	// on. It may set Next, to begin elsewhere: where a position is that was stored
 	// together with results. After an error nothing is read of them, and the next
-	// Poll calls it again. nil: nothing is called, and reading begins at once.
+	// Poll calls it again; ctx is that of Poll, so one that takes longer than Poll may
+	// needs another. nil: nothing is called, and reading begins at once.
 	OnAssigned func(ctx context.Context, parts []Assignment) error
 	// OnRevoked is called by Poll and Close with partitions that others will read,
 	// before they can: everything that Poll returned has been processed by then, and

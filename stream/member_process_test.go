@@ -163,7 +163,7 @@ func (m *memberProcess) assigned(ctx context.Context, parts []stream.Assignment)
 	for i := range parts {
 		p := &parts[i]
 		if m.Results {
-			last, err := m.last(ctx, p.Partition)
+			last, err := m.last(context.WithoutCancel(ctx), p.Partition) // Poll has a tenth of a second
 			if err != nil {
 				return err
 			}

@@ -216,20 +216,46 @@ func (m *Membership) open(ctx context.Context) error {
 		}
 		failed <- err
 	})
-	select {
-	case <-m.joined:
+	err := m.hear(ctx, failed)
+	switch {
+	case err == nil:
 		m.settle(ctx)
 		m.wg.Go(func() { m.run(run) })
-		return nil
-	case err := <-failed: // the connection was closed before the member was heard
-		cancel()
-		m.wg.Wait()
-		return err
-	case <-ctx.Done():
+	case ctx.Err() != nil:
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
 		defer cancel()
 		m.Leave(end)
-		return ctx.Err()
+	default: // nobody has been told of this member yet
+		cancel()
+		m.wg.Wait()
+	}
+	return err
+}
+
+// hear waits until the member has heard itself. It shows up meanwhile: reading the log may begin late, and whoever is silent for too long is
+// taken for dead by the others and forgotten by the server.
+func (m *Membership) hear(ctx context.Context, failed <-chan error) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-m.joined:
+			return nil
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-m.kick:
+		case <-timer.C:
+		}
+		wait, fallen := m.nextBeat()
+		if wait <= 0 || fallen {
+			if err := m.beat(ctx); err != nil {
+				return err
+			}
+			wait, _ = m.nextBeat()
+		}
+		timer.Reset(wait)
 	}
 }
 

@@ -1,9 +1,11 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"sync"
@@ -414,6 +416,63 @@ func TestGroupAcrossServerRestarts(t *testing.T) {
 
 // A member is cut off for longer than its session, while it has records that it has
 // not committed: its commit fails, it is told what it lost, and the group's position
+// lateConn is a connection on which what begins the reading of the log of groups is kept until it is let go.
+type lateConn struct {
+	net.Conn
+	let <-chan struct{}
+}
+
+func (c lateConn) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("CONSUMER.CREATE._rossby-groups")) {
+		<-c.let
+	}
+	return c.Conn.Write(b)
+}
+
+// Dial makes it a nats.CustomDialer.
+func (c lateConn) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.Dial(network, address)
+	return lateConn{conn, c.let}, err
+}
+
+// TestSlowToJoin has a member that has shown up and cannot hear itself for so long that the others take it for dead, and that the server forgets
+// it where there are no others: it is a member once it hears.
+func TestSlowToJoin(t *testing.T) {
+	t.Parallel()
+	for _, others := range []int{0, 1} {
+		t.Run(fmt.Sprintf("%d others", others), func(t *testing.T) {
+			t.Parallel()
+			server := restartable(t)
+			c := clientOf(t, server.connect(t))
+			createTopic(t, c, numbers.Spec())
+			for range others {
+				work(t, c, new(readings), shortSession("g"))
+			}
+			members := func(n int) func() bool {
+				return func() bool {
+					all, err := c.Members(testContext(t), numbers.Spec(), "g")
+					return err == nil && len(all) == n
+				}
+			}
+			let := make(chan struct{})
+			late := clientOf(t, server.connect(t, nats.SetCustomDialer(lateConn{let: let})))
+			joined := make(chan error, 1)
+			var k *stream.Consumer[string]
+			go func() {
+				var err error
+				k, err = stream.NewConsumer(testContext(t), late, numbers, shortSession("g"))
+				joined <- err
+			}()
+			eventually(t, "it has shown up", members(others+1))
+			eventually(t, "it is taken for dead", members(others))
+			close(let)
+			require.NoError(t, <-joined)
+			defer k.Close()
+			eventually(t, "it has its share", func() bool { return len(k.Assigned()) == 4/(others+1) })
+		})
+	}
+}
+
 // is that of its successor.
 func TestCutOffMemberCannotCommit(t *testing.T) {
 	ctx := testContext(t)
