@@ -22,7 +22,7 @@ func TestCopiesTellTheirProgress(t *testing.T) {
 	server, client := newServer(t)
 	produce(t, client, passed) // it exists
 	first, second := names("ints-0")
-	owner := startInstance(t, server, passOn(t), processor.Config{Standby: true, Instance: first})
+	owner := startInstance(t, server, passOn(t), processor.Config{Standby: true, Instance: first, SessionTimeout: patient})
 	for n := range uint64(20) { // a commit each
 		produce(t, client, ints, stream.ProducerRecord[int]{Key: "k", Value: 1})
 		require.Eventually(t, func() bool { return ends(t, client, passed.Spec()) == n+1 }, 30*time.Second, time.Millisecond)
@@ -104,9 +104,9 @@ func TestLagIsKnownWithoutReading(t *testing.T) {
 	one := stream.ProducerRecord[string]{Key: "k", Value: strings.Repeat("x", 200<<10)}
 	produce(t, client, large, one, one)
 	first, second := names("large-0")
-	owner := startInstance(t, server, topology, processor.Config{Standby: true, Instance: first})
+	owner := startInstance(t, server, topology, processor.Config{Standby: true, Instance: first, SessionTimeout: patient})
 	waitsFor(t, owner.app, processor.WaitRecords) // before the other one can have the task
-	standby := startInstance(t, server, topology, processor.Config{Standby: true, Instance: second})
+	standby := startInstance(t, server, topology, processor.Config{Standby: true, Instance: second, SessionTimeout: patient})
 	lag := func(want uint64) {
 		t.Helper()
 		for _, r := range []*running{owner, standby} {
