@@ -3,6 +3,7 @@ package processor_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -45,15 +46,7 @@ func BenchmarkLatency(b *testing.B) {
 	topology, err := builder.Build()
 	require.NoError(b, err)
 	require.NoError(b, client.CreateTopic(b.Context(), latestSent.Spec()))
-	ctx, stop := context.WithCancel(b.Context())
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer stop()
-	wg.Go(func() {
-		if err := processor.NewApp(client, topology, processor.Config{}).Run(ctx); err != nil {
-			b.Errorf("run: %v", err)
-		}
-	})
+	defer runBeside(b, client, topology)()
 	var ours, direct latencies
 	for b.Loop() {
 		ours = append(ours, underWay(b, client, latestSent)...)
@@ -70,6 +63,114 @@ func BenchmarkLatency(b *testing.B) {
 	}
 	b.Logf("through an app: p50 %v, p99 %v, p99.9 %v, max %v; without: p50 %v, p99 %v, p99.9 %v, max %v",
 		ours.at(0.5), ours.at(0.99), ours.at(0.999), ours.at(1), direct.at(0.5), direct.at(0.99), direct.at(0.999), direct.at(1))
+}
+
+// runBeside runs an app until what it returns is called.
+func runBeside(b *testing.B, client *stream.Client, topology *processor.Topology) (end func()) {
+	ctx, stop := context.WithCancel(b.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := processor.NewApp(client, topology, processor.Config{}).Run(ctx); err != nil {
+			b.Errorf("run: %v", err)
+		}
+	})
+	return func() {
+		stop()
+		wg.Wait()
+	}
+}
+
+// BenchmarkLatencyOfLargeState is BenchmarkLatency through an app that reads and changes an entry of its state for each record, at random: ten
+// million entries of a hundred bytes against ten thousand. The collector works on all of them meanwhile.
+func BenchmarkLatencyOfLargeState(b *testing.B) {
+	const few, many = 10_000, 10_000_000
+	for b.Loop() {
+		small, large := latencyOfState(b, few), latencyOfState(b, many)
+		for _, q := range []float64{0.5, 0.99, 0.999} {
+			name := "p" + strconv.FormatFloat(q*100, 'f', -1, 64)
+			b.ReportMetric(float64(large.at(q).Microseconds()), name+"-us")
+			b.ReportMetric(float64(small.at(q).Microseconds()), "small-"+name+"-us")
+			row := fmt.Sprintf("latency at 5,000 records/s, state of 10 M entries against 10 k, %s", name)
+			require.NoError(b, benchtable.Record(row, 1/large.at(q).Seconds(), 1/small.at(q).Seconds(), "1/s"))
+		}
+	}
+}
+
+// latencyOfState is how long records were under way through an app with so many entries in its state, in order.
+func latencyOfState(b *testing.B, entries int) latencies {
+	const each = 1_000 // entries that a record makes, before those that are measured
+	client, err := stream.NewClient(embeddedtest.Connect(b), stream.Config{})
+	require.NoError(b, err)
+	answers := stream.Topic[int64]{Name: "answers", Partitions: benchPartitions}
+	require.NoError(b, client.CreateTopic(b.Context(), sent.Spec()))
+	require.NoError(b, client.CreateTopic(b.Context(), answers.Spec()))
+	builder := processor.NewBuilder("large")
+	processor.Process(processor.From(builder, sent), "state", func(c *processor.Context[int64]) processor.Handler[int64] {
+		state := processor.KeyValueStore[string](c, "entries")
+		own, looks := 0, uint64(0)
+		entry := func(i int) string { return "entry-" + strconv.Itoa(1_000_000_000+i) }
+		return processor.Handler[int64]{Record: func(r processor.Record[int64]) error {
+			if r.Value == 0 {
+				for range each {
+					state.Put(entry(own), fmt.Sprintf("%-98d", own))
+					own++
+				}
+				state.Put("entries", strconv.Itoa(own))
+				return nil
+			}
+			if own == 0 { // an app that goes on
+				n, _ := state.Get("entries")
+				own, _ = strconv.Atoi(n)
+			}
+			looks++
+			key := entry(int(looks * 0x9E3779B97F4A7C15 >> 33 % uint64(own)))
+			if old, ok := state.Get(key); !ok || len(old) != 98 {
+				return fmt.Errorf("%s is %q", key, old)
+			}
+			state.Put(key, fmt.Sprintf("%-98d", r.Value))
+			c.Forward(r)
+			return nil
+		}}
+	}).To(answers)
+	topology, err := builder.Build()
+	require.NoError(b, err)
+	producer, err := stream.NewProducer(client, sent, stream.ProducerConfig{})
+	require.NoError(b, err)
+	for i := range entries / each {
+		require.NoError(b, producer.Send(b.Context(), stream.ProducerRecord[int64]{Key: "key-" + strconv.Itoa(i%500)}))
+	}
+	require.NoError(b, producer.Close(b.Context()))
+	started := time.Now()
+	require.NoError(b, processor.NewApp(client, topology, processor.Config{Bounded: true}).Run(b.Context()))
+	b.Logf("%d entries made in %v", entries, time.Since(started).Round(time.Millisecond))
+	defer runBeside(b, client, topology)()
+	underWay(b, client, answers) // first it reads its journals
+	defer collectBeside()()
+	took := underWay(b, client, answers)
+	slices.Sort(took)
+	b.Logf("%d entries: p50 %v, p99 %v, p99.9 %v, max %v", entries, took.at(0.5), took.at(0.99), took.at(0.999), took.at(1))
+	return took
+}
+
+// collectBeside collects garbage again and again until what it returns is called: a large heap is collected rarely by itself.
+func collectBeside() (end func()) {
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for tick := time.NewTicker(time.Second); ; {
+			select {
+			case <-tick.C:
+				runtime.GC()
+			case <-stop:
+				tick.Stop()
+				return
+			}
+		}
+	})
+	return func() {
+		close(stop)
+		wg.Wait()
+	}
 }
 
 // underWay sends the records at their rate, and returns how long after it each was read from a topic, but for the first second.
