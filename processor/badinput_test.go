@@ -276,8 +276,10 @@ func TestOlderJournalIsRefused(t *testing.T) {
 		return err == nil && at.Next == 6
 	}, time.Minute, 5*time.Millisecond)
 	require.NoError(t, js.DeleteStream(t.Context(), tallyJournal))
-	_, err = js.CreateStream(t.Context(), journal.CachedInfo().Config)
-	require.NoError(t, err)
+	require.Eventually(t, func() bool { // a server that is still deleting it refuses
+		_, err := js.CreateStream(t.Context(), journal.CachedInfo().Config)
+		return err == nil
+	}, time.Minute, 5*time.Millisecond)
 	for _, m := range backup {
 		_, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
 		require.NoError(t, err)
@@ -364,8 +366,10 @@ func TestInputMadeAnewIsRefused(t *testing.T) {
 	input, err := js.Stream(t.Context(), tallied.Spec().BackingStream(0))
 	require.NoError(t, err)
 	require.NoError(t, js.DeleteStream(t.Context(), input.CachedInfo().Config.Name))
-	_, err = js.CreateStream(t.Context(), input.CachedInfo().Config)
-	require.NoError(t, err)
+	require.Eventually(t, func() bool { // a server that is still deleting it refuses
+		_, err := js.CreateStream(t.Context(), input.CachedInfo().Config)
+		return err == nil
+	}, time.Minute, 5*time.Millisecond)
 	moreInts(t, client, 6)
 	runTally[*stream.RemadeError](t, client, tally(t), `topic "ints" partition 0 was made anew`)
 }

@@ -175,8 +175,10 @@ func TestJournalThatWentBack(t *testing.T) {
 			was, err := js.Stream(ctx, "j")
 			require.NoError(t, err)
 			require.NoError(t, js.DeleteStream(ctx, "j"))
-			_, err = js.CreateStream(ctx, was.CachedInfo().Config)
-			require.NoError(t, err)
+			eventually(t, "a server that is still deleting it refuses", func() bool {
+				_, err := js.CreateStream(ctx, was.CachedInfo().Config)
+				return err == nil
+			})
 			require.NoError(t, back(ctx, js))
 			now, err := js.Stream(ctx, "j")
 			require.NoError(t, err)

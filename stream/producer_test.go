@@ -340,15 +340,18 @@ func TestProducerAcrossServerRestarts(t *testing.T) {
 // waitForRecords returns when the topic has n records.
 func waitForRecords(t testing.TB, c *stream.Client, spec stream.TopicSpec, n uint64) {
 	t.Helper()
-	ctx := testContext(t)
-	require.Eventually(t, func() bool {
+	require.Eventually(t, hasRecords(testContext(t), c, spec, n), patience, time.Millisecond)
+}
+
+func hasRecords(ctx context.Context, c *stream.Client, spec stream.TopicSpec, n uint64) func() bool {
+	return func() bool {
 		offsets, err := c.Offsets(ctx, spec)
 		var have uint64
 		for _, o := range offsets {
 			have += o.Records
 		}
 		return err == nil && have >= n
-	}, patience, time.Millisecond)
+	}
 }
 
 // The connection is cut under a producer while the server lives: the server

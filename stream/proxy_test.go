@@ -74,8 +74,18 @@ func (p *proxy) accept() {
 		way := &requests{p: p, to: server}
 		p.ways = append(p.ways, way)
 		p.mu.Unlock()
-		p.wg.Go(func() { _, _ = io.Copy(way, client); way.arriving.Wait(); _ = server.Close() })
-		p.wg.Go(func() { _, _ = io.Copy(answers{p, client}, server); _ = client.Close() })
+		p.wg.Go(func() {
+			_, _ = io.Copy(way, client)
+			way.arriving.Wait()
+			_ = server.(*net.TCPConn).CloseWrite()
+		})
+		p.wg.Go(func() {
+			_, _ = io.Copy(answers{p, client}, server)
+			_ = client.Close()
+			// A server that cannot answer closes the connection, and does not read what has been said.
+			_, _ = io.Copy(io.Discard, server)
+			_ = server.Close()
+		})
 	}
 }
 
