@@ -1,8 +1,10 @@
 package processor_test
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -217,6 +219,79 @@ func TestBoundedRunTakesOverFromTheBusy(t *testing.T) {
 	}
 	require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
 	checkCounts(t, client, rounds*each)
+}
+
+// askingConn is a connection that waits, before it asks how far a group is, until it may go on, or all is over.
+type askingConn struct {
+	net.Conn
+	asks, goOn, over chan struct{}
+}
+
+func (c askingConn) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("CONSUMER.INFO.lines-")) {
+		select {
+		case c.asks <- struct{}{}:
+			<-c.goOn
+		case <-c.over:
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+// Dial makes it a nats.CustomDialer.
+func (c askingConn) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.Dial(network, address)
+	return askingConn{conn, c.asks, c.goOn, c.over}, err
+}
+
+// TestOwnerGoesOnWhileItsStateIsChecked has an instance commit between the moment when a bounded run has read a journal and the one when it asks how far
+// the group is: nothing is lost because the group is further.
+func TestOwnerGoesOnWhileItsStateIsChecked(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.StartWith(t, embedded.Config{Port: embedded.RandomPort})
+	client, err := stream.NewClient(embeddedtest.ConnectTo(t, server), stream.Config{})
+	require.NoError(t, err)
+	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
+	require.NoError(t, client.CreateTopic(t.Context(), counts.Spec()))
+	r := startInstance(t, server, wordCount(t), processor.Config{})
+	produced := 0
+	more := func() { // until the instance has counted them, or has ended since a task of its has been taken
+		produced += 50
+		produce(t, client, lines, textLines(produced)[produced-50:]...)
+		require.Eventually(t, func() bool {
+			return len(r.err) > 0 || ends(t, client, counts.Spec()) == uint64(3*produced)
+		}, time.Minute, 5*time.Millisecond)
+	}
+	more()
+	asking := askingConn{asks: make(chan struct{}), goOn: make(chan struct{}), over: make(chan struct{})}
+	nc, err := nats.Connect(server.URL(), nats.SetCustomDialer(asking))
+	require.NoError(t, err)
+	defer nc.Close()
+	beside, err := stream.NewClient(nc, stream.Config{})
+	require.NoError(t, err)
+	app, done := newApp(t, beside, wordCount(t), true), make(chan error, 1)
+	go func() { done <- app.Run(t.Context()) }()
+	for commits := 0; ; {
+		select {
+		case <-asking.asks:
+			if len(r.err) == 0 && commits < 12 {
+				more()
+				commits++
+			}
+			asking.goOn <- struct{}{}
+			continue
+		case err = <-done:
+			close(asking.over)
+		}
+		require.NoError(t, err)
+		require.Positive(t, commits)
+		break
+	}
+	produced += 50
+	produce(t, client, lines, textLines(produced)[produced-50:]...) // whoever has nothing more to commit does not notice
+	require.ErrorIs(t, <-r.err, stream.ErrFenced)
+	require.NoError(t, newApp(t, client, wordCount(t), true).Run(t.Context()))
+	checkCounts(t, client, produced)
 }
 
 // TestStaticInstance restarts an instance with a name of its own: the other one does not get its tasks.

@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -38,9 +39,22 @@ func (r *runner) checkLost(ctx context.Context, journal *stream.Journal) error {
 	if head := journal.Head(); head > 0 && r.task.LastCommit() == 0 {
 		return r.lost("its journal has had messages up to %d, and all its entries have been deleted", head)
 	}
-	if err := r.checkBehind(ctx); err != nil || r.task.LastCommit() != 0 {
-		return err
+	err := r.checkBehind(ctx)
+	if err == nil && r.task.LastCommit() == 0 {
+		err = r.checkBegun(ctx)
 	}
+	var lost *StateLostError
+	if errors.As(err, &lost) {
+		// Whoever has the task may have gone on since the journal was read: then it has appended before anything else shows it.
+		if err := journal.Verify(ctx); err != nil {
+			return fmt.Errorf("take over: %w", err)
+		}
+	}
+	return err
+}
+
+// checkBegun makes sure that a task without a commit has never had one.
+func (r *runner) checkBegun(ctx context.Context) error {
 	begun, err := r.app.evolved.hasBegun(ctx, r.task.ID(), true)
 	if begun {
 		return r.lost("it has been processed before, and its journal is empty")
