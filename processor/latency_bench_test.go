@@ -32,6 +32,16 @@ type latencies []time.Duration
 
 func (l latencies) at(q float64) time.Duration { return l[int(q*float64(len(l)-1))] }
 
+// report reports the quantiles, beside those of a reference.
+func (l latencies) report(b *testing.B, what, reference string, other latencies) {
+	for _, q := range []float64{0.5, 0.99, 0.999} {
+		name := "p" + strconv.FormatFloat(q*100, 'f', -1, 64)
+		b.ReportMetric(float64(l.at(q).Microseconds()), name+"-us")
+		b.ReportMetric(float64(other.at(q).Microseconds()), reference+"-"+name+"-us")
+		require.NoError(b, benchtable.Record(what+", "+name, 1/l.at(q).Seconds(), 1/other.at(q).Seconds(), "1/s"))
+	}
+}
+
 // BenchmarkLatency sends 5,000 records per second and measures the time from the call of Send to the arrival of what an app has made
 // of each, exactly-once, with a state; next to the same records read directly, without an app.
 func BenchmarkLatency(b *testing.B) {
@@ -54,13 +64,7 @@ func BenchmarkLatency(b *testing.B) {
 	}
 	slices.Sort(ours)
 	slices.Sort(direct)
-	for _, q := range []float64{0.5, 0.99, 0.999} {
-		name := "p" + strconv.FormatFloat(q*100, 'f', -1, 64)
-		b.ReportMetric(float64(ours.at(q).Microseconds()), name+"-us")
-		b.ReportMetric(float64(direct.at(q).Microseconds()), "direct-"+name+"-us")
-		row := fmt.Sprintf("latency at 5,000 records/s through an app, exactly-once, against none, %s", name)
-		require.NoError(b, benchtable.Record(row, 1/ours.at(q).Seconds(), 1/direct.at(q).Seconds(), "1/s"))
-	}
+	ours.report(b, "latency at 5,000 records/s through an app, exactly-once, against none", "direct", direct)
 	b.Logf("through an app: p50 %v, p99 %v, p99.9 %v, max %v; without: p50 %v, p99 %v, p99.9 %v, max %v",
 		ours.at(0.5), ours.at(0.99), ours.at(0.999), ours.at(1), direct.at(0.5), direct.at(0.99), direct.at(0.999), direct.at(1))
 }
@@ -86,13 +90,7 @@ func BenchmarkLatencyOfLargeState(b *testing.B) {
 	const few, many = 10_000, 10_000_000
 	for b.Loop() {
 		small, large := latencyOfState(b, few), latencyOfState(b, many)
-		for _, q := range []float64{0.5, 0.99, 0.999} {
-			name := "p" + strconv.FormatFloat(q*100, 'f', -1, 64)
-			b.ReportMetric(float64(large.at(q).Microseconds()), name+"-us")
-			b.ReportMetric(float64(small.at(q).Microseconds()), "small-"+name+"-us")
-			row := fmt.Sprintf("latency at 5,000 records/s, state of 10 M entries against 10 k, %s", name)
-			require.NoError(b, benchtable.Record(row, 1/large.at(q).Seconds(), 1/small.at(q).Seconds(), "1/s"))
-		}
+		large.report(b, "latency at 5,000 records/s, state of 10 M entries against 10 k", "small", small)
 	}
 }
 

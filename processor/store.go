@@ -19,7 +19,7 @@ import (
 // JSON cannot hold (NaN, a channel) is dropped at the commit, and is a failure of the operator: see FailurePolicy.
 //
 // Only the values that were used lately are kept as they are (in memory a sixteenth of all, 2,048 at least and 131,072 at most); the others
-// are bytes, and are decoded when they are asked for: what holds for a restart holds for them. An entry of a store of some ten thousand or more
+// are bytes, and are decoded when they are asked for: what holds for a restart holds for them. An entry of a store of some twenty thousand or more
 // takes less than a hundred bytes over those of its key and its encoding. One that cannot be decoded, since the program's type has changed, ends the task with an error.
 type KeyValue[V any] struct {
 	s *engine.KeyValue[V]

@@ -20,15 +20,12 @@ func (m *Membership) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		wait, fallen := m.nextBeat()
-		if wait <= 0 || fallen {
-			if err := m.beat(ctx); err != nil {
-				if ctx.Err() == nil {
-					m.end(err)
-				}
-				return
+		wait, err := m.keepUp(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				m.end(err)
 			}
-			wait, _ = m.nextBeat()
+			return
 		}
 		m.expel(ctx)
 		m.settle(ctx)
@@ -39,6 +36,19 @@ func (m *Membership) run(ctx context.Context) {
 		case <-timer.C:
 		}
 	}
+}
+
+// keepUp shows up if it is time to, and says how long it is until the next time.
+func (m *Membership) keepUp(ctx context.Context) (wait time.Duration, err error) {
+	wait, fallen := m.nextBeat()
+	if wait > 0 && !fallen {
+		return wait, nil
+	}
+	if err := m.beat(ctx); err != nil {
+		return 0, err
+	}
+	wait, _ = m.nextBeat()
+	return wait, nil
 }
 
 // nextBeat says when to show up next: soon, when somebody seems to be overdue, since

@@ -248,12 +248,9 @@ func (m *Membership) hear(ctx context.Context, failed <-chan error) error {
 		case <-m.kick:
 		case <-timer.C:
 		}
-		wait, fallen := m.nextBeat()
-		if wait <= 0 || fallen {
-			if err := m.beat(ctx); err != nil {
-				return err
-			}
-			wait, _ = m.nextBeat()
+		wait, err := m.keepUp(ctx)
+		if err != nil {
+			return err
 		}
 		timer.Reset(wait)
 	}
