@@ -95,6 +95,36 @@ func TestSpacesAreApart(t *testing.T) {
 }
 
 // TestForgetting empties some spaces of a database, and then the others.
+// TestRanges reads from behind and deletes in one go, of one space among others.
+func TestRanges(t *testing.T) {
+	db := open(t, t.TempDir(), nil)
+	a, b := db.Space("a"), db.Space("b")
+	set(t, a, 0, 500)
+	set(t, b, 0, 500)
+	pair, ok, err := a.Before([]byte("k"), []byte("k00300"))
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, "k00299", string(pair.Key))
+	require.Equal(t, "value 299", string(pair.Value))
+	_, ok, err = b.Before([]byte("k"), []byte("k00000"))
+	require.NoError(t, err)
+	require.False(t, ok, "what is before belongs to another space")
+	_, ok, err = a.Before([]byte("k003"), []byte("k00300"))
+	require.NoError(t, err)
+	require.False(t, ok, "what is before does not begin so")
+
+	batch := a.NewBatch()
+	batch.Set([]byte("k00100a"), []byte("goes"))
+	batch.DeleteRange([]byte("k00100"), []byte("k00400"))
+	batch.Set([]byte("k00200"), []byte("stays"))
+	_, err = batch.Apply()
+	require.NoError(t, err)
+	left := keysOf(t, a, "k", "")
+	require.Len(t, left, 201)
+	require.Equal(t, []string{"k00099", "k00200", "k00400"}, left[99:102])
+	require.Len(t, keysOf(t, b, "k", ""), 500)
+}
+
 func TestForgetting(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	fill := func(names ...string) {

@@ -86,6 +86,21 @@ func (s *Space) From(prefix, start []byte) iter.Seq2[Pair, error] {
 	}
 }
 
+// Before returns the last pair whose key begins with prefix and is lower than end, and whether there is one.
+func (s *Space) Before(prefix, end []byte) (pair Pair, ok bool, err error) {
+	err = s.db.use(func(p *pebble.DB) error {
+		it, err := p.NewIter(&pebble.IterOptions{LowerBound: s.key(prefix), UpperBound: s.key(end)})
+		if err != nil {
+			return err
+		}
+		if ok = it.Last(); ok {
+			pair = Pair{Key: bytes.Clone(it.Key()[len(s.prefix):]), Value: bytes.Clone(it.Value())}
+		}
+		return errors.Join(it.Error(), it.Close())
+	})
+	return pair, ok && err == nil, err
+}
+
 // read returns up to n of the pairs from lower on, and whether there are more. Nothing is held while they are looked at, so that the
 // database can be closed.
 func (s *Space) read(lower, upper []byte, n int) (pairs []Pair, more bool, err error) {
@@ -153,6 +168,13 @@ func (b *Batch) Delete(key []byte) {
 	if b.err == nil {
 		b.key = append(b.key[:len(b.space.prefix)], key...)
 		b.err = b.b.Delete(b.key, nil)
+	}
+}
+
+// DeleteRange removes the keys from one on, up to another one that stays.
+func (b *Batch) DeleteRange(from, to []byte) {
+	if b.err == nil {
+		b.err = b.b.DeleteRange(b.space.key(from), b.space.key(to), nil)
 	}
 }
 

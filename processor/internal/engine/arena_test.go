@@ -24,12 +24,12 @@ func TestArenaAgainstAMap(t *testing.T) {
 			"put": func(t *rapid.T) {
 				key := fmt.Sprint("k", rapid.IntRange(0, 30).Draw(t, "key"))
 				row := stored{at: rapid.Int64().Draw(t, "at"), home: home, value: []byte(strings.Repeat(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "text"), size.Draw(t, "size")))}
-				require.NoError(t, a.put([]byte(key), row, unknown))
+				require.NoError(t, a.put([]byte(key), row, stored{size: unknown}))
 				model[key] = row
 			},
 			"remove": func(t *rapid.T) {
 				key := fmt.Sprint("k", rapid.IntRange(0, 30).Draw(t, "key"))
-				require.NoError(t, a.remove([]byte(key), unknown))
+				require.NoError(t, a.remove([]byte(key), stored{size: unknown}))
 				delete(model, key)
 			},
 			"commit": func(t *rapid.T) { home++; a.settle() },
@@ -57,7 +57,7 @@ func TestArenaAgainstAMap(t *testing.T) {
 				for _, r := range some {
 					require.Equal(t, model[r.key].home, r.row.home)
 					r.row.home = home
-					require.NoError(t, a.put([]byte(r.key), r.row, unknown))
+					require.NoError(t, a.put([]byte(r.key), r.row, stored{size: unknown}))
 					model[r.key] = r.row
 				}
 				a.settle()
@@ -111,7 +111,7 @@ func TestArenaForgetsGarbage(t *testing.T) {
 	value := make([]byte, 100)
 	for i := range 1_000_000 {
 		key := fmt.Sprint("k", i*7919%20_000)
-		require.NoError(t, a.put([]byte(key), stored{value: value, home: uint64(i/1000 + 1)}, unknown))
+		require.NoError(t, a.put([]byte(key), stored{value: value, home: uint64(i/1000 + 1)}, stored{size: unknown}))
 	}
 	require.Equal(t, 20_000, a.len())
 	held := 0

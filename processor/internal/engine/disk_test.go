@@ -47,8 +47,9 @@ func (f *folder) losePower(t *rapid.T) {
 	f.start(t)
 }
 
-func newDiskMachine(t require.TestingT) *machine {
+func newDiskMachine(t require.TestingT, stores onDisk) *machine {
 	m := newMachine()
+	m.onDisk, m.shadow.onDisk = stores, stores
 	for _, of := range []*machine{m, m.shadow} {
 		of.folder = &folder{fs: vfs.NewCrashableMem()}
 		of.folder.start(t)
@@ -66,8 +67,12 @@ func (m *machine) close(t require.TestingT) {
 // happen to a database: it is closed and opened, it loses what was not synced, it is deleted; commits end at every step.
 func TestStateOnDiskSurvivesAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := newDiskMachine(t)
+		stores := onDisk{kv: rapid.Bool().Draw(t, "kv on disk"), exp: rapid.Bool().Draw(t, "exp on disk"), win: rapid.Bool().Draw(t, "win on disk")}
+		stores.kv = stores.kv || !stores.exp && !stores.win
+		m := newDiskMachine(t, stores)
 		defer m.close(t)
+		m.paging = rapid.SampledFrom([]paging{{1, 1, 2}, {1, 2, 4}, usualPaging}).Draw(t, "paging")
+		m.crash(t)
 		survive(t, m, map[string]func(*rapid.T){
 			"close and crash": func(t *rapid.T) {
 				require.NoError(t, m.folder.db.Close())
@@ -93,7 +98,12 @@ func TestStateOnDiskSurvivesAnything(t *testing.T) {
 				m.shadow.folder.start(t)
 				m.shadow.task = nil
 			},
-			"the copy follows": func(t *rapid.T) { m.follow(t) },
+			"the copy follows and is asked": func(t *rapid.T) {
+				m.follow(t)
+				m.shadow.model = m.saved.clone()
+				m.shadow.checkStores(t)
+			},
+			"the database is looked through": func(t *rapid.T) { m.commit(t); m.checkDisk(t) },
 			"crash before the append": func(t *rapid.T) {
 				_, err := m.task.Commit("owner", true)
 				require.NoError(t, err)
@@ -107,14 +117,7 @@ func TestStateOnDiskSurvivesAnything(t *testing.T) {
 			},
 			"work while a commit is under way": func(t *rapid.T) {
 				c := m.append(t)
-				k := rapid.SampledFrom(keys).Draw(t, "key")
-				if rapid.Bool().Draw(t, "delete") {
-					m.kv.Delete(k)
-					delete(m.model.kv, k)
-				} else {
-					m.kv.Put(k, "meanwhile")
-					m.model.kv[k] = "meanwhile"
-				}
+				m.meanwhile(t)
 				m.check(t)
 				stored := rapid.Bool().Draw(t, "stored")
 				if stored {
@@ -130,16 +133,68 @@ func TestStateOnDiskSurvivesAnything(t *testing.T) {
 				}
 				m.task.Delivered(c.Number)
 			},
-			"forget what is hot": func(t *rapid.T) {
-				for key, e := range m.kv.hot {
-					if !e.dirty && !m.kv.isPending(e) {
-						m.kv.weight -= int(e.size)
-						delete(m.kv.hot, key)
-					}
-				}
-			},
+			"forget what is hot": func(*rapid.T) { m.forgetHot() },
 		})
 	})
+}
+
+// checkDisk compares what is known of the rows on disk with these, when the database has all commits.
+func (m *machine) checkDisk(t require.TestingT) {
+	for _, b := range m.task.disk.bases {
+		rows, live := 0, 0
+		for _, row := range b.all() {
+			rows++
+			live += row.size
+			require.GreaterOrEqual(t, row.home, b.oldest())
+		}
+		require.Equal(t, b.rows, rows)
+		require.Equal(t, b.live, live)
+		require.Zero(t, b.ahead)
+	}
+}
+
+// forgetHot lets go of all that the database has.
+func (m *machine) forgetHot() {
+	for _, s := range []*KeyValue[string]{m.kv, m.exp} {
+		for key, e := range s.hot {
+			if s.disk != nil && !e.dirty && !s.isPending(e) {
+				s.weight -= int(e.size)
+				delete(s.hot, key)
+			}
+		}
+	}
+	if win, ok := m.win.(*DiskWindow[string]); ok {
+		for key, k := range win.keys {
+			if win.release(k); len(k.rows) == 0 {
+				delete(win.keys, key)
+			}
+		}
+	}
+}
+
+// meanwhile changes a row of each store.
+func (m *machine) meanwhile(t *rapid.T) {
+	k, at := rapid.SampledFrom(keys).Draw(t, "key"), max(m.model.now, rapid.Int64Range(0, 200).Draw(t, "at"))
+	if rapid.Bool().Draw(t, "delete") {
+		m.kv.Delete(k)
+		delete(m.model.kv, k)
+		m.exp.Delete(k)
+		delete(m.model.exp, k)
+		for id, v := range m.win.Range(k, 0, 1000) {
+			i := m.model.find(modelRow{id.Key, id.At, v})
+			m.model.rows = append(m.model.rows[:i:i], m.model.rows[i+1:]...)
+			m.win.Remove(id)
+			break
+		}
+		return
+	}
+	m.kv.Put(k, "meanwhile")
+	m.model.kv[k] = "meanwhile"
+	m.exp.Put(k, "meanwhile")
+	m.model.exp[k] = modelRow{k, m.model.now, "meanwhile"}
+	v := fmt.Sprint("meanwhile ", m.seq)
+	require.True(t, m.win.Add(k, at, v))
+	m.model.add(modelRow{k, at, v})
 }
 
 // append makes a commit that the journal has and nobody else.
@@ -156,7 +211,7 @@ func (m *machine) append(t require.TestingT) *Commit {
 // TestDiskJournalStaysSmall overwrites some rows of a store many times: sweeps must keep the journal short, and the journal alone must
 // give everything back.
 func TestDiskJournalStaysSmall(t *testing.T) {
-	m := newDiskMachine(t)
+	m := newDiskMachine(t, onDisk{kv: true})
 	defer m.close(t)
 	filler := string(make([]byte, 1000))
 	for i := range 300 {
@@ -301,7 +356,7 @@ func TestDiskOfOtherStores(t *testing.T) {
 
 // TestExpiredRowsLeaveTheDatabase: the journal is not told what stream time has passed, the database must be.
 func TestExpiredRowsLeaveTheDatabase(t *testing.T) {
-	m := newDiskMachine(t)
+	m := newDiskMachine(t, onDisk{kv: true})
 	defer m.close(t)
 	rows := func() (n int) {
 		for _, err := range m.folder.db.Space(m.task.ID()).From([]byte("r"), nil) {
@@ -326,7 +381,7 @@ func TestExpiredRowsLeaveTheDatabase(t *testing.T) {
 // TestHomesAfterARestart: rows in memory come from the database in the order of their keys, and must hold the journal back in the order
 // of their commits.
 func TestHomesAfterARestart(t *testing.T) {
-	m := newDiskMachine(t)
+	m := newDiskMachine(t, onDisk{kv: true})
 	defer m.close(t)
 	for i := range 100 {
 		id := timerID{fmt.Sprintf("timer %d", 1000-i), 1}

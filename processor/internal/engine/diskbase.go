@@ -6,142 +6,189 @@ import (
 	"iter"
 )
 
-// diskBase holds the committed rows of a key-value store in the database of the process. What a commit changes goes into the task's
-// batch and is read back only once that is applied: until then the store keeps the rows hot.
+// diskBase holds the committed rows of a store in the database of the process. What a commit changes goes into the task's batch and is
+// read back only once that is applied: until then the store keeps the rows in memory.
+//
+// The key of a row in the database is that of the store, the segment of time that the row is in, if rows expire, and the row's id: what
+// tells it from others. That of a key-value store is the key, so that a row put again later may move to another segment.
 //
 // The journal is kept short by sweeps: once there is too much garbage, the rows are gone through in the order of their keys, and those
 // that were committed before the sweep began ride along. When it ends, no row has a lower home than its beginning.
 type diskBase struct {
 	state  *diskState
 	prefix []byte
-	cool   func() // lets go of values that no longer wait for a commit to be stored
-	diskTotals
-	sweep    uint64         // the rows with lower homes ride along; 0: no sweep is under way
-	swept    []byte         // keys before it are done; nil: none
-	rested   bool           // a sweep has ended in the commit in hand
-	replayed map[string]int // while restoring: sizes of rows that the batch has changed, 0 for those it has removed
+	size   func(id []byte, row *stored) int // of the change that a row is in the journal
+	cool   func()                           // lets go of values that no longer wait for a commit to be stored
+	diskSlices
+	sweep    uint64            // the rows with lower homes ride along; 0: no sweep is under way
+	swept    []byte            // keys before it are done; nil: none
+	rested   bool              // a sweep has ended in the commit in hand
+	replayed map[string]stored // while restoring: rows that the batch has changed, without their values; of size 0 those it has removed
 }
 
 // sweepLooks is how many rows a sweep goes through in one commit: they need not ride along, and take their time nevertheless.
 const sweepLooks = 10_000
 
-// diskTotals are what is known of all rows of a diskBase. They are stored beside the rows.
-type diskTotals struct {
-	rows, live int
-	floor      uint64 // no row has a lower home
-}
+// segmentKeyBytes is how many bytes a segment takes in a key.
+const segmentKeyBytes = 8
 
-func (b *diskBase) row(key []byte) []byte {
-	return append(b.prefix[:len(b.prefix):len(b.prefix)], key...)
-}
-
-func decodeStored(key, data []byte) (stored, error) {
-	d := &decoder{data: data}
-	row := stored{home: d.uvarint(), at: d.varint()}
-	row.value = d.data
-	row.size = changeSize(key, row.at, row.value)
-	if d.err != nil {
-		return stored{}, fmt.Errorf("the row of key %q in the state database: %w", key, d.err)
+// within appends what the keys of all rows of a segment begin with.
+func (b *diskBase) within(segment int64) []byte {
+	key := b.prefix[:len(b.prefix):len(b.prefix)]
+	if b.length > 0 {
+		key = appendOrdered(key, segment)
 	}
+	return key
+}
+
+// row returns the key of a row.
+func (b *diskBase) row(at int64, id []byte) []byte {
+	return append(b.within(segmentOf(b.sliceOf(at))), id...)
+}
+
+// appendOrdered appends a number so that larger ones come later.
+func appendOrdered(dst []byte, v int64) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(v)^1<<63)
+}
+
+// idIn returns the id of the row with a key of the database, without the store's.
+func (b *diskBase) idIn(key []byte) []byte {
+	if b.length > 0 {
+		return key[segmentKeyBytes:]
+	}
+	return key
+}
+
+func (b *diskBase) decode(id, data []byte) (stored, error) {
+	row, err := decodeStored(data)
+	if err != nil {
+		return stored{}, fmt.Errorf("the row of key %q in the state database: %w", id, err)
+	}
+	row.size = b.size(id, &row)
 	return row, nil
 }
 
+// decodeStored reads a row but for its size.
+func decodeStored(data []byte) (stored, error) {
+	d := &decoder{data: data}
+	row := stored{home: d.uvarint(), at: d.varint()}
+	row.value = d.data
+	return row, d.err
+}
+
+// get returns the row of a key-value store.
 func (b *diskBase) get(key []byte) (stored, bool, error) {
-	data, ok, err := b.state.space.Get(b.row(key))
+	for segment := range b.segmentsDown() {
+		row, ok, err := b.getIn(segment, key)
+		if err != nil || ok {
+			return row, err == nil, err
+		}
+	}
+	return stored{}, false, nil
+}
+
+func (b *diskBase) getIn(segment int64, id []byte) (stored, bool, error) {
+	data, ok, err := b.state.space.Get(append(b.within(segment), id...))
 	if err != nil || !ok {
 		return stored{}, false, err
 	}
-	row, err := decodeStored(key, data)
+	row, err := b.decode(id, data)
 	return row, err == nil, err
 }
 
-func (b *diskBase) put(key []byte, row stored, old int) error {
-	old, err := b.replaced(key, old)
-	if err != nil {
+// put sets a row. old is what there is of it: its size (0 for none, or unknown) and its time.
+func (b *diskBase) put(id []byte, row, old stored) error {
+	row.size = b.size(id, &row)
+	if err := b.replace(id, row, old); err != nil || b.isOver(row.at) {
 		return err
-	}
-	if b.rows == 0 {
-		b.floor = row.home
-	}
-	size := changeSize(key, row.at, row.value)
-	b.account(old, size)
-	if b.replayed != nil {
-		b.replayed[string(key)] = size
 	}
 	value := binary.AppendVarint(binary.AppendUvarint(b.state.value[:0], row.home), row.at)
 	b.state.value = append(value, row.value...)
-	b.state.batch.Set(b.row(key), b.state.value)
+	b.state.batch.Set(b.row(row.at, id), b.state.value)
 	return nil
 }
 
-func (b *diskBase) remove(key []byte, old int) error {
-	old, err := b.replaced(key, old)
-	if err != nil || old == 0 {
-		return err
+func (b *diskBase) remove(id []byte, old stored) error { return b.replace(id, stored{}, old) }
+
+// replace takes note of a row that comes in the place of an old one, which it removes if it has another key.
+func (b *diskBase) replace(id []byte, row, old stored) error {
+	known := old.size != unknown
+	if !known {
+		var err error
+		if old, err = b.replaced(id, old); err != nil {
+			return err
+		}
+		b.replayed[string(id)] = stored{at: row.at, size: row.size}
 	}
-	b.account(old, 0)
-	if b.replayed != nil {
-		b.replayed[string(key)] = 0
+	if old.size > 0 && !b.isOver(old.at) {
+		b.subtract(old)
+		if known {
+			b.expect(old.at, 1)
+		}
+		if row.size == 0 || segmentOf(b.sliceOf(old.at)) != segmentOf(b.sliceOf(row.at)) {
+			b.state.batch.Delete(b.row(old.at, id))
+		}
 	}
-	b.state.batch.Delete(b.row(key))
+	if row.size > 0 && !b.isOver(row.at) {
+		b.add(row)
+		if known {
+			b.expect(row.at, -1)
+		}
+	}
 	return nil
 }
 
-func (b *diskBase) account(old, size int) {
-	b.live += size - old
-	if old > 0 {
-		b.rows--
-	}
-	if size > 0 {
-		b.rows++
-	}
-}
-
-// replaced returns the size of the row that there is, where the store does not know it: while it is restored.
-func (b *diskBase) replaced(key []byte, old int) (int, error) {
-	if old != unknown {
-		return old, nil
-	}
+// replaced returns the size and the time of the row that there is, where the store does not know it: while it is restored.
+func (b *diskBase) replaced(id []byte, old stored) (stored, error) {
 	if b.replayed == nil {
-		b.replayed = make(map[string]int)
+		b.replayed = make(map[string]stored)
 	}
-	if size, ok := b.replayed[string(key)]; ok {
-		return size, nil
+	if row, ok := b.replayed[string(id)]; ok {
+		return row, nil
 	}
-	row, _, err := b.get(key)
-	return row.size, err
+	var row stored
+	var err error
+	if b.byKey {
+		row, _, err = b.get(id)
+	} else {
+		row, _, err = b.getIn(segmentOf(b.sliceOf(old.at)), id)
+	}
+	return stored{at: row.at, size: row.size}, err
 }
 
+// from yields the rows whose keys are not before start, with these.
 func (b *diskBase) from(start []byte) iter.Seq2[[]byte, stored] {
 	return func(yield func([]byte, stored) bool) {
 		if start != nil {
-			start = b.row(start)
+			start = append(b.prefix[:len(b.prefix):len(b.prefix)], start...)
 		}
 		for pair, err := range b.state.space.From(b.prefix, start) {
 			var row stored
 			key := pair.Key
 			if err == nil {
 				key = pair.Key[len(b.prefix):]
-				row, err = decodeStored(key, pair.Value)
+				row, err = b.decode(b.idIn(key), pair.Value)
 			}
 			if err != nil {
 				b.state.task.Stop(err)
 				return
 			}
-			if !yield(key, row) {
+			if !b.isOver(row.at) && !yield(key, row) {
 				return
 			}
 		}
 	}
 }
 
-func (b *diskBase) all() iter.Seq2[[]byte, stored] { return b.from(nil) }
-
-func (b *diskBase) oldest() uint64 {
-	if b.rows == 0 {
-		return 0
+// all yields the rows by their ids.
+func (b *diskBase) all() iter.Seq2[[]byte, stored] {
+	return func(yield func([]byte, stored) bool) {
+		for key, row := range b.from(nil) {
+			if !yield(b.idIn(key), row) {
+				return
+			}
+		}
 	}
-	return b.floor
 }
 
 func (b *diskBase) ride() iter.Seq2[[]byte, stored] {
@@ -155,7 +202,7 @@ func (b *diskBase) ride() iter.Seq2[[]byte, stored] {
 		looks := sweepLooks
 		for key, row := range b.from(b.swept) {
 			b.swept = append(append(b.swept[:0:0], key...), 0)
-			if row.home < b.sweep && !yield(key, row) {
+			if row.home < b.sweep && !yield(b.idIn(key), row) {
 				return
 			}
 			if looks--; looks == 0 {
@@ -163,8 +210,16 @@ func (b *diskBase) ride() iter.Seq2[[]byte, stored] {
 			}
 		}
 		if b.state.task.err == nil {
-			b.floor, b.sweep, b.rested = max(b.floor, b.sweep), 0, true
+			b.raise(b.sweep)
+			b.sweep, b.rested = 0, true
 		}
+	}
+}
+
+// advance drops the rows of slices that are over at a horizon: their segments leave the database with the next commit.
+func (b *diskBase) advance(horizon int64) {
+	if b.dropBefore(floorDiv(horizon, b.length)) {
+		b.state.batch.DeleteRange(b.prefix, b.within(segmentOf(b.keep)))
 	}
 }
 

@@ -41,7 +41,7 @@ type diskState struct {
 }
 
 // diskVersion is the format of the database.
-const diskVersion = 1
+const diskVersion = 2
 
 // diskPosition is where in the journal the database stands.
 type diskPosition struct {
@@ -49,7 +49,7 @@ type diskPosition struct {
 	delivered uint64
 	first     place64 // of the oldest commit whose entry is of use still
 	head      []byte
-	totals    []diskTotals // in the order of the stores
+	slices    []diskSlices // in the order of the stores
 	met       bool         // first has been read
 }
 
@@ -104,11 +104,11 @@ func (t *Task) DropDisk() error {
 	return nil
 }
 
-// shape says which stores there are and where, so that a change of it is noticed.
+// shape says which stores there are, where, and how long their slices are, so that a change of it is noticed.
 func (s *diskState) shape() string {
 	var b strings.Builder
 	for _, st := range s.task.stores {
-		fmt.Fprintf(&b, "%s %t\n", st.Name(), st.shape().disk)
+		fmt.Fprintf(&b, "%s %t %d\n", st.Name(), st.shape().disk, st.shape().slice)
 	}
 	return b.String()
 }
@@ -120,10 +120,8 @@ func (s *diskState) appendPosition(dst []byte, number, delivered uint64) []byte 
 	dst = binary.AppendUvarint(dst, number)
 	dst = binary.AppendUvarint(dst, delivered)
 	dst = appendString(dst, s.head)
-	for _, t := range s.bases {
-		dst = binary.AppendUvarint(dst, uint64(t.rows))
-		dst = binary.AppendUvarint(dst, uint64(t.live))
-		dst = binary.AppendUvarint(dst, t.floor)
+	for _, b := range s.bases {
+		dst = b.diskSlices.append(dst)
 	}
 	return dst
 }
@@ -147,7 +145,7 @@ func (s *diskState) decodePosition(data []byte) *diskPosition {
 	}
 	p := &diskPosition{number: d.uvarint(), delivered: d.uvarint(), head: d.bytes()}
 	for range s.bases {
-		p.totals = append(p.totals, diskTotals{rows: int(d.uvarint()), live: int(d.uvarint()), floor: d.uvarint()})
+		p.slices = append(p.slices, d.diskSlices())
 	}
 	if p.first = d.place(); d.err != nil {
 		return nil
@@ -223,7 +221,7 @@ func (s *diskState) load(p *diskPosition) error {
 	s.marks.durable = p.number
 	s.head = bytes.Clone(p.head)
 	for i, b := range s.bases {
-		b.diskTotals = p.totals[i]
+		b.load(p.slices[i])
 	}
 	for _, st := range t.stores {
 		if err := s.loadRows(st); err != nil {
@@ -269,9 +267,10 @@ func rowKey(kind byte, st store, id []byte) []byte {
 
 // shape is what one must know of a store to take its changes apart.
 type shape struct {
-	disk    bool // its base is in the database
-	byKey   bool // the key alone tells rows apart
-	noValue bool // rows have no value
+	disk    bool  // its base is in the database
+	byKey   bool  // the key alone tells rows apart
+	noValue bool  // rows have no value
+	slice   int64 // length of the slices of time that its rows on disk are in; 0: there are none
 }
 
 // take reads one change of a store without looking into the value.

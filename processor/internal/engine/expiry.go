@@ -15,8 +15,11 @@ type timeline[T any] struct {
 	count int
 }
 
+// sliceParts is how many slices of time there are in a retention.
+const sliceParts = 16
+
 func newTimeline[T any](retention int64) timeline[T] {
-	return timeline[T]{slice: max(retention/16, 1), notes: make(map[int64][]T)}
+	return timeline[T]{slice: max(retention/sliceParts, 1), notes: make(map[int64][]T)}
 }
 
 func (l *timeline[T]) sliceOf(at int64) int64 { return floorDiv(at, l.slice) }

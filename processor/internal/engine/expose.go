@@ -22,13 +22,13 @@ func (t *Task) Exposed() map[string]any { return t.views }
 func (s *KeyValue[V]) Keys(from string) iter.Seq2[[]byte, bool] {
 	return func(yield func([]byte, bool) bool) {
 		for key, e := range s.hot {
-			if !e.dead && !s.over(e.at) && (e.size == 0 || s.isPending(e)) && !yield([]byte(key), false) {
+			if !e.dead && !s.over(e.at) && !s.inBase(e) && !yield([]byte(key), false) {
 				return
 			}
 		}
 		rows, ordered := s.base.all(), false
-		if disk, ok := s.base.(*diskBase); ok {
-			rows, ordered = disk.from([]byte(from)), true
+		if s.disk != nil && s.ttl == 0 {
+			rows, ordered = s.disk.from([]byte(from)), true
 		}
 		for key, row := range rows {
 			e, ok := s.hot[string(key)]

@@ -308,10 +308,14 @@ func FuzzDisk(f *testing.F) {
 	f.Add([]byte{5, 6, 'x'})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if p := state.decodePosition(data); p != nil {
-			require.Len(t, p.totals, 1)
+			require.Len(t, p.slices, 1)
 		}
-		if row, err := decodeStored([]byte("k"), data); err == nil {
+		if row, err := decodeStored(data); err == nil {
 			require.LessOrEqual(t, len(row.value), len(data))
+		}
+		key, at, seq := readRowKey(data)
+		if len(data) >= 17 && data[0] == byte(len(data)-17) {
+			require.Equal(t, data, appendRowKey(nil, key, at, seq))
 		}
 		_, _ = ShapeOf(data)
 	})

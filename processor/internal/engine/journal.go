@@ -303,7 +303,7 @@ func (t *Task) JournalBegins(seq uint64) {
 	for _, c := range t.journal.commits {
 		if c.seq >= seq {
 			for _, b := range t.disk.bases {
-				b.floor = max(b.floor, c.number)
+				b.raise(c.number)
 			}
 			return
 		}

@@ -27,9 +27,9 @@ func hotLimit(rows int) int { return max(rows/hotPart, hotFloor) }
 type base interface {
 	// get returns the row of key. Its value is good until the next change.
 	get(key []byte) (row stored, ok bool, err error)
-	// put and remove are told the size of the row that there was: 0 for none, or unknown.
-	put(key []byte, row stored, old int) error
-	remove(key []byte, old int) error
+	// put and remove are told the size and the time of the row that there was: the size is 0 for none, or unknown.
+	put(key []byte, row, old stored) error
+	remove(key []byte, old stored) error
 	all() iter.Seq2[[]byte, stored]
 	// oldest returns a home that no row's is below, or 0 if there are no rows: how far the journal may be trimmed.
 	oldest() uint64
@@ -50,7 +50,7 @@ type KeyValue[V any] struct {
 	task    *Task
 	codec   stream.Codec[V]
 	base    base
-	disk    *diskState // nil: the base has a commit as soon as it is made
+	disk    *diskBase // the base, if it is on disk; nil: it has a commit as soon as it is made
 	onDisk  bool
 	hot     map[string]*entry[V]
 	weight  int  // encoded size of the committed rows in hot
@@ -59,7 +59,7 @@ type KeyValue[V any] struct {
 	ageless bool // while restoring: there may be rows from before the store had a ttl
 	dirty   []*entry[V]
 	riders  []rider
-	count   int // live rows
+	count   int // live rows, in memory
 	log     []entryChange[V]
 	ttl     int64               // 0: values stay
 	now     int64               // stream time, if values do not
@@ -76,6 +76,7 @@ type entry[V any] struct {
 	value V
 	home  uint64 // of the last commit that wrote it; 0: one that the base has
 	size  int32  // of what was committed of it; 0: there is none
+	put   int64  // the time of what was committed of it
 	dirty bool   // waits for the next commit
 	dead  bool   // there is no such row
 	used  bool   // since hot was cleared the last time
@@ -105,15 +106,23 @@ func NewExpiring[V any](t *Task, name string, ttl int64, codec stream.Codec[V]) 
 
 // NewOnDisk returns an empty store that keeps its rows in the database of the process, once OpenDisk has given the task its share.
 func NewOnDisk[V any](t *Task, name string, codec stream.Codec[V]) *KeyValue[V] {
-	s := NewKeyValue(t, name, codec)
+	return NewExpiringOnDisk(t, name, 0, codec)
+}
+
+// NewExpiringOnDisk is NewExpiring for a store that keeps its rows in the database of the process, once OpenDisk has given the task its share.
+func NewExpiringOnDisk[V any](t *Task, name string, ttl int64, codec stream.Codec[V]) *KeyValue[V] {
+	s := NewExpiring(t, name, ttl, codec)
 	s.onDisk = true
 	return s
 }
 
 func (s *KeyValue[V]) openDisk(d *diskState) *diskBase {
-	b := &diskBase{state: d, prefix: rowKey('d', s, nil), cool: s.cool}
-	s.base, s.disk = b, d
-	return b
+	s.disk = &diskBase{
+		state: d, prefix: rowKey('d', s, nil), cool: s.cool, diskSlices: newDiskSlices(s.shape().slice, true),
+		size: func(key []byte, row *stored) int { return changeSize(key, row.at, row.value) },
+	}
+	s.base = s.disk
+	return s.disk
 }
 
 // isFull reports whether more is hot than may be. What a store on disk keeps in memory counts with what it takes there: all stores of
@@ -125,11 +134,13 @@ func (s *KeyValue[V]) isFull() bool {
 	case s.disk == nil:
 		return len(s.hot) > hotLimit(s.count)
 	}
-	return s.weight+len(s.hot)*hotOverhead > max(s.disk.space.Share(), hotOverhead)
+	return s.weight+len(s.hot)*hotOverhead > max(s.disk.state.space.Share(), hotOverhead)
 }
 
 // isPending reports whether a commit has written e that the base does not have yet.
-func (s *KeyValue[V]) isPending(e *entry[V]) bool { return s.disk != nil && e.home > s.disk.applied }
+func (s *KeyValue[V]) isPending(e *entry[V]) bool {
+	return s.disk != nil && e.home > s.disk.state.applied
+}
 
 // over reports whether a value has expired; it may be there still.
 func (s *KeyValue[V]) over(at int64) bool { return s.ttl > 0 && at < horizon(s.now, s.ttl) }
@@ -176,7 +187,7 @@ func (s *KeyValue[V]) decode(key string, row stored) (*entry[V], error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: decode the value of key %q: %w", s.name, key, err)
 	}
-	return &entry[V]{key: key, at: row.at, value: value, size: int32(row.size), used: true}, nil
+	return &entry[V]{key: key, at: row.at, put: row.at, value: value, size: int32(row.size), used: true}, nil
 }
 
 // Get returns the value of key and whether there is one.
@@ -197,18 +208,27 @@ func (s *KeyValue[V]) Put(key string, value V) {
 		s.hot[key] = e
 	}
 	s.remember(e, created)
+	s.tally(e, -1)
 	if s.ttl > 0 {
 		e.at = s.now
-		if e.dead && e.size == 0 {
+		if e.dead && e.size == 0 && s.disk == nil {
 			s.young.note(e, e.at)
 		}
 	}
-	if e.dead {
-		e.dead = false
-		s.count++
-	}
-	e.value = value
+	e.value, e.dead = value, false
+	s.tally(e, 1)
 	s.touch(e)
+}
+
+// tally counts a live row more, or less.
+func (s *KeyValue[V]) tally(e *entry[V], rows int) {
+	switch {
+	case e.dead:
+	case s.disk != nil:
+		s.disk.expect(e.at, rows)
+	default:
+		s.count += rows
+	}
 }
 
 // touch marks an entry for the next commit.
@@ -226,9 +246,9 @@ func (s *KeyValue[V]) Delete(key string) {
 		return
 	}
 	s.remember(e, false)
+	s.tally(e, -1)
 	var none V
 	e.value, e.dead = none, true
-	s.count--
 	s.touch(e)
 }
 
@@ -249,14 +269,9 @@ func (s *KeyValue[V]) remember(e *entry[V], created bool) {
 func (s *KeyValue[V]) undo() {
 	c := popLast(&s.log)
 	e := c.entry
-	if e.dead != c.dead { // only a deletion, or a Put after one, changes it
-		if c.dead {
-			s.count--
-		} else {
-			s.count++
-		}
-	}
+	s.tally(e, -1)
 	e.value, e.at, e.dead = c.value, c.at, c.dead
+	s.tally(e, 1)
 	if e.dirty && !c.dirty { // then this change has put it at the end
 		popLast(&s.dirty)
 		e.dirty = false
@@ -269,7 +284,12 @@ func (s *KeyValue[V]) undo() {
 func (s *KeyValue[V]) forget() { s.log = forgetAll(s.log) }
 
 // Len returns the number of keys that are kept: some may have expired.
-func (s *KeyValue[V]) Len() int { return s.count }
+func (s *KeyValue[V]) Len() int {
+	if s.disk != nil {
+		return s.disk.rows + s.disk.ahead
+	}
+	return s.count
+}
 
 // All yields every key and value, in no particular order.
 func (s *KeyValue[V]) All() iter.Seq2[string, V] {
@@ -278,6 +298,9 @@ func (s *KeyValue[V]) All() iter.Seq2[string, V] {
 		for key, row := range s.base.all() {
 			e, ok := s.hot[string(key)]
 			if ok && s.isPending(e) {
+				if _, twice := met[e]; twice { // it has moved to another segment meanwhile
+					continue
+				}
 				met[e] = struct{}{}
 			}
 			if !ok {
@@ -292,7 +315,7 @@ func (s *KeyValue[V]) All() iter.Seq2[string, V] {
 			}
 		}
 		for key, e := range s.hot {
-			if _, done := met[e]; done || e.size != 0 && !s.isPending(e) {
+			if _, done := met[e]; done || s.inBase(e) {
 				continue
 			}
 			if !e.dead && !s.over(e.at) && !yield(key, e.value) {
@@ -300,6 +323,11 @@ func (s *KeyValue[V]) All() iter.Seq2[string, V] {
 			}
 		}
 	}
+}
+
+// inBase reports whether the base has the row of an entry, so that it is among all of them.
+func (s *KeyValue[V]) inBase(e *entry[V]) bool {
+	return e.size != 0 && !s.isPending(e) && (s.disk == nil || !s.disk.isOver(e.put))
 }
 
 // Name returns the name of the store.
@@ -317,13 +345,13 @@ func (s *KeyValue[V]) restore(d *decoder, number uint64) error {
 	var err error
 	if kind == changePut {
 		rows := s.base.len()
-		err = s.base.put(key, stored{at: at, value: value, home: number}, unknown)
+		err = s.base.put(key, stored{at: at, value: value, home: number}, stored{size: unknown})
 		s.ageless = s.ageless || at == 0
 		if at != 0 && s.base.len() > rows {
 			s.note(key, at)
 		}
 	} else {
-		err = s.base.remove(key, unknown)
+		err = s.base.remove(key, stored{size: unknown})
 	}
 	s.count = s.base.len()
 	if e, ok := s.hot[string(key)]; ok {
@@ -347,7 +375,7 @@ func (s *KeyValue[V]) restored(now int64) error {
 		return nil
 	}
 	s.now = now
-	if s.ageless {
+	if s.ageless || s.disk != nil && s.disk.hasAgeless() {
 		s.beginToAge()
 	}
 	s.advance(now)
@@ -384,4 +412,11 @@ func (s *KeyValue[V]) rideAlong(budget int) int {
 func (s *KeyValue[V]) settle()        { s.base.settle() }
 func (s *KeyValue[V]) liveBytes() int { return s.base.liveBytes() }
 func (s *KeyValue[V]) isDirty() bool  { return len(s.dirty) > 0 || len(s.riders) > 0 }
-func (s *KeyValue[V]) shape() shape   { return shape{disk: s.onDisk, byKey: true} }
+
+func (s *KeyValue[V]) shape() shape {
+	sh := shape{disk: s.onDisk, byKey: true}
+	if s.onDisk && s.ttl > 0 {
+		sh.slice = s.expiry.slice
+	}
+	return sh
+}

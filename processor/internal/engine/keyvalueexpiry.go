@@ -16,7 +16,7 @@ func (s *KeyValue[V]) note(key []byte, at int64) {
 	}
 }
 
-// beginToAge lets the values that were put before the store had a ttl live from now on.
+// beginToAge lets the values that were put before the store had a ttl live from now on. All of them are in memory until the next commit.
 func (s *KeyValue[V]) beginToAge() {
 	var keys []string
 	for key, row := range s.base.all() {
@@ -26,7 +26,9 @@ func (s *KeyValue[V]) beginToAge() {
 	}
 	for _, key := range keys {
 		if e := s.find(key); e != nil {
+			s.tally(e, -1)
 			e.at = s.now
+			s.tally(e, 1)
 			s.touch(e)
 			s.note([]byte(key), s.now)
 		}
@@ -41,16 +43,19 @@ func (s *KeyValue[V]) advance(now int64) {
 	if s.ttl == 0 || horizon(now, s.ttl) == NoTime {
 		return
 	}
+	if s.disk != nil {
+		s.disk.advance(horizon(now, s.ttl))
+		return
+	}
 	keep := s.expiry.sliceOf(horizon(now, s.ttl))
 	for e := range s.young.before(keep) {
 		s.expireYoung(e, keep)
 	}
-	if b, inMemory := s.base.(*memoryBase); inMemory {
-		for hash := range s.expiry.before(keep) {
-			s.expire(b, hash, keep)
-		}
-		b.reclaim()
+	b := s.base.(*memoryBase) //nolint:forcetypeassert // it is not on disk
+	for hash := range s.expiry.before(keep) {
+		s.expire(b, hash, keep)
 	}
+	b.reclaim()
 }
 
 // expireYoung drops a row that no commit has, unless it has been put again meanwhile.

@@ -9,7 +9,7 @@ func (s *KeyValue[V]) flush(dst []byte, number uint64, refused func(error)) []by
 		for _, r := range s.riders {
 			if e, ok := s.hot[string(r.key)]; !ok || !e.dirty {
 				r.row.home = number
-				dst, _ = s.write(dst, r.key, r.row, r.row.size)
+				dst, _ = s.write(dst, r.key, r.row, r.row)
 				changes++
 			}
 		}
@@ -32,21 +32,25 @@ func (s *KeyValue[V]) flush(dst []byte, number uint64, refused func(error)) []by
 func (s *KeyValue[V]) flushEntry(dst []byte, e *entry[V], number uint64, refused func(error)) []byte {
 	s.weight -= int(e.size)
 	s.key = append(s.key[:0], e.key...)
+	old := stored{at: e.put, size: int(e.size)}
+	if s.disk != nil && s.disk.isOver(e.at) && !e.dead { // it has expired since
+		e.size, e.dead = 0, true
+	}
 	if !e.dead {
 		value, err := s.codec.Encode(e.value)
 		if err == nil {
 			size := 0
-			dst, size = s.write(dst, s.key, stored{at: e.at, value: value, home: number}, int(e.size))
+			dst, size = s.write(dst, s.key, stored{at: e.at, value: value, home: number}, old)
 			if e.size == 0 {
 				s.note(s.key, e.at)
 			}
-			e.size, e.home = int32(size), number
+			e.size, e.put, e.home = int32(size), e.at, number
 			s.weight += size
 			return dst
 		}
 		refused(fmt.Errorf("the value of key %q cannot be encoded and is dropped: %w", e.key, err))
+		s.tally(e, -1)
 		e.dead = true
-		s.count--
 	}
 	if s.hot[e.key] == e && s.disk == nil { // else it says that there is none
 		delete(s.hot, e.key)
@@ -54,13 +58,13 @@ func (s *KeyValue[V]) flushEntry(dst []byte, e *entry[V], number uint64, refused
 	if e.size == 0 { // it came and went between two commits, or has expired
 		return dst
 	}
-	s.fail(s.base.remove(s.key, int(e.size)))
+	s.fail(s.base.remove(s.key, old))
 	e.size, e.home = 0, number
 	return appendRowID(append(dst, changeDelete), s.key, e.at, 0)
 }
 
 // write appends a row to the commit and lets the base have it. It returns the size of the change, too.
-func (s *KeyValue[V]) write(dst, key []byte, row stored, old int) (_ []byte, size int) {
+func (s *KeyValue[V]) write(dst, key []byte, row, old stored) (_ []byte, size int) {
 	start := len(dst)
 	dst = appendRowID(append(dst, changePut), key, row.at, 0)
 	dst = appendString(dst, row.value)

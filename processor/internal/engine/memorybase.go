@@ -23,7 +23,7 @@ func (b *memoryBase) get(key []byte) (row stored, ok bool, err error) {
 }
 
 // put sets the row of key, which is the youngest then.
-func (b *memoryBase) put(key []byte, row stored, _ int) error {
+func (b *memoryBase) put(key []byte, row, _ stored) error {
 	hash := b.index.hash(key)
 	old, had := b.index.find(hash, key)
 	b.index.set(hash, key, b.append(key, row.at, 0, row.value, row.home), had)
@@ -34,7 +34,7 @@ func (b *memoryBase) put(key []byte, row stored, _ int) error {
 	return nil
 }
 
-func (b *memoryBase) remove(key []byte, _ int) error {
+func (b *memoryBase) remove(key []byte, _ stored) error {
 	hash := b.index.hash(key)
 	if pos, ok := b.index.find(hash, key); ok {
 		b.index.remove(hash, key)

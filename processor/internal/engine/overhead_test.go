@@ -316,7 +316,7 @@ func TestGarbageIsBounded(t *testing.T) {
 	}
 	m.commit(t)
 	const notes = 2*keys + 2*1024
-	require.LessOrEqual(t, m.win.expiry.count, notes)
+	require.LessOrEqual(t, m.inMemory().expiry.count, notes)
 	require.LessOrEqual(t, m.exp.expiry.count, notes)
 	require.Zero(t, m.exp.young.count)
 	for _, timers := range []*Timers{m.timers, m.walls} {
@@ -324,7 +324,7 @@ func TestGarbageIsBounded(t *testing.T) {
 		require.LessOrEqual(t, len(timers.queue), notes)
 		require.LessOrEqual(t, timers.rows.held, 4*smallSegment)
 	}
-	require.LessOrEqual(t, m.win.rows.held, 4*smallSegment)
-	require.LessOrEqual(t, len(m.win.hot.items), 300)
+	require.LessOrEqual(t, m.inMemory().rows.held, 4*smallSegment)
+	require.LessOrEqual(t, len(m.inMemory().hot.items), 300)
 	require.Equal(t, keys, m.win.Len())
 }

@@ -18,7 +18,7 @@ type machine struct {
 	task    *Task
 	kv      *KeyValue[string]
 	exp     *KeyValue[string]
-	win     *Window[string]
+	win     RowStore[string]
 	timers  *Timers
 	walls   *Timers
 	fired   *[]string
@@ -31,9 +31,14 @@ type machine struct {
 	saved model // the model at the last commit
 
 	folder  *folder // nil: all in memory
+	onDisk  onDisk  // which stores, if there is a folder
 	collide bool    // hashes of keys are equal
 	most    int     // how many rows may be hot
+	paging  paging
 }
+
+// onDisk says which stores of a machine are on disk.
+type onDisk struct{ kv, exp, win bool }
 
 type model struct {
 	now    int64
@@ -73,7 +78,7 @@ type timerID struct {
 const retention = 50
 
 func newMachine() *machine {
-	m := &machine{journal: map[uint64][]byte{}, first: 1, most: hotCount}
+	m := &machine{journal: map[uint64][]byte{}, first: 1, most: hotCount, paging: usualPaging}
 	m.model = model{now: NoTime, kv: map[string]string{}, exp: map[string]modelRow{}, timers: map[timerID]bool{}, walls: map[timerID]bool{}}
 	m.saved = m.model.clone()
 	m.make()
@@ -85,13 +90,19 @@ func (m *machine) make() {
 	fired := new([]string)
 	m.fired = fired
 	plan := &Plan{App: "app", Name: "sub", Wire: func(t *Task) {
-		if m.folder != nil {
-			m.kv = NewOnDisk(t, "op.kv", stream.JSON[string]())
-		} else {
-			m.kv = NewKeyValue(t, "op.kv", stream.JSON[string]())
+		keyValue, expiring, codec := NewKeyValue[string], NewExpiring[string], stream.JSON[string]()
+		if m.onDisk.kv {
+			keyValue = NewOnDisk[string]
 		}
-		m.exp = NewExpiring(t, "op.exp", retention, stream.JSON[string]())
-		m.win = NewWindow(t, "op.win", retention, stream.JSON[string]())
+		if m.onDisk.exp {
+			expiring = NewExpiringOnDisk[string]
+		}
+		m.kv, m.exp = keyValue(t, "op.kv", codec), expiring(t, "op.exp", retention, codec)
+		if m.onDisk.win {
+			m.win = NewDiskWindow(t, "op.win", retention, codec)
+		} else {
+			m.win = NewWindow(t, "op.win", retention, codec)
+		}
 		m.timers = NewTimers(t, "op.timers", func(key string, at int64) {
 			*fired = append(*fired, fmt.Sprintf("%s@%d", key, at))
 		})
@@ -100,7 +111,7 @@ func (m *machine) make() {
 		})
 	}}
 	m.task = NewTask(plan, 0, 1<<20)
-	m.kv.most, m.exp.most, m.win.hot.most = m.most, m.most, m.most
+	m.kv.most, m.exp.most = m.most, m.most
 	for _, store := range []*KeyValue[string]{m.kv, m.exp} {
 		if b, inMemory := store.base.(*memoryBase); inMemory {
 			b.slack = 0
@@ -109,15 +120,27 @@ func (m *machine) make() {
 			}
 		}
 	}
-	m.win.rows.slack, m.timers.rows.slack, m.walls.rows.slack = 0, 0, 0
+	m.timers.rows.slack, m.walls.rows.slack = 0, 0
 	if m.collide {
-		m.win.index.mask, m.timers.index.mask, m.walls.index.mask = 0, 1, 0
+		m.timers.index.mask, m.walls.index.mask = 1, 0
+	}
+	switch win := m.win.(type) {
+	case *Window[string]:
+		win.hot.most, win.rows.slack = m.most, 0
+		if m.collide {
+			win.index.mask = 0
+		}
+	case *DiskWindow[string]:
+		win.paging = m.paging
 	}
 }
 
+// inMemory returns the window store that is in memory.
+func (m *machine) inMemory() *Window[string] { return m.win.(*Window[string]) } //nolint:forcetypeassert // the test has made it so
+
 // another returns a machine of the same kind.
 func (m *machine) another(f *folder) *machine {
-	return &machine{folder: f, collide: m.collide, most: m.most}
+	return &machine{folder: f, collide: m.collide, most: m.most, onDisk: m.onDisk, paging: m.paging}
 }
 
 func (m *machine) commit(t require.TestingT) {
@@ -284,6 +307,13 @@ func (m *machine) fail(t *rapid.T) {
 }
 
 func (m *machine) check(t require.TestingT) {
+	m.checkStores(t)
+	require.Equal(t, len(m.model.timers), m.timers.Len())
+	require.Equal(t, len(m.model.walls), m.walls.Len())
+}
+
+// checkStores compares what can be asked of an owner and of a copy with the model.
+func (m *machine) checkStores(t require.TestingT) {
 	require.Equal(t, m.model.now, m.task.StreamTime())
 	got := map[string]string{}
 	for k, v := range m.kv.All() {
@@ -309,6 +339,7 @@ func (m *machine) check(t require.TestingT) {
 		require.Equal(t, r.value, got[k])
 	}
 	require.LessOrEqual(t, m.exp.Len(), len(keys))
+	require.GreaterOrEqual(t, m.exp.Len(), len(m.model.exp))
 	kept := 0 // what is still there is a matter of rows and stream time, not of crashes
 	for _, r := range m.model.rows {
 		if slice := int64(retention / 16); m.model.now == NoTime || r.at/slice >= floorDiv(m.model.now-retention, slice) {
@@ -316,8 +347,13 @@ func (m *machine) check(t require.TestingT) {
 		}
 	}
 	require.Equal(t, kept, m.win.Len())
-	require.Equal(t, len(m.model.timers), m.timers.Len())
-	require.Equal(t, len(m.model.walls), m.walls.Len())
+	met := map[string]bool{}
+	for key := range m.win.Keys() {
+		met[key] = true
+	}
+	for _, r := range m.model.rows {
+		require.True(t, met[r.key] || m.model.now != NoTime && r.at < m.model.now-retention, "key %q", r.key)
+	}
 	for _, key := range keys {
 		for _, span := range [][2]int64{{0, 1000}, {20, 60}, {37, 37}} {
 			var want, rows []string

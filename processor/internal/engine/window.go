@@ -62,13 +62,6 @@ func NewWindow[V any](t *Task, name string, retention int64, codec stream.Codec[
 	return s
 }
 
-// RowID names one row of a window store.
-type RowID struct {
-	Key string
-	At  int64
-	Seq uint64
-}
-
 // Add appends a row, unless it is older than the retention allows; it reports whether it did.
 func (s *Window[V]) Add(key string, at int64, value V) bool {
 	if s.expired(at) {

@@ -5,9 +5,12 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rossby-streams/rossby/internal/benchtable"
+	"github.com/rossby-streams/rossby/processor/internal/disk"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -20,7 +23,7 @@ type benchRow struct {
 // benchWindow is a window store whose rows come at one a nanosecond, so that it holds as many as its retention is long.
 type benchWindow struct {
 	task *Task
-	win  *Window[benchRow]
+	win  RowStore[benchRow]
 	rows int64 // the retention
 	now  int64
 	keys []string
@@ -28,13 +31,26 @@ type benchWindow struct {
 }
 
 func newBenchWindow(b *testing.B, rows, keys int, late bool) *benchWindow {
+	return newBenchWindowIn(b, rows, keys, late, nil)
+}
+
+// newBenchWindowIn is newBenchWindow with the store in a database; nil: in memory.
+func newBenchWindowIn(b *testing.B, rows, keys int, late bool, db *disk.DB) *benchWindow {
 	w := &benchWindow{rows: int64(rows), late: late, keys: make([]string, keys)}
 	for i := range w.keys {
 		w.keys[i] = "host-" + strconv.Itoa(i) + ".example"
 	}
 	w.task = NewTask(&Plan{App: "app", Name: "sub", Wire: func(t *Task) {
-		w.win = NewWindow(t, "op.win", int64(rows), stream.JSON[benchRow]())
+		if db == nil {
+			w.win = NewWindow(t, "op.win", int64(rows), stream.JSON[benchRow]())
+		} else {
+			w.win = NewDiskWindow(t, "op.win", int64(rows), stream.JSON[benchRow]())
+		}
 	}}, 0, 1<<30)
+	if db != nil {
+		_, err := w.task.OpenDisk(db.Space("bench"))
+		require.NoError(b, err)
+	}
 	for range rows {
 		w.step(b)
 	}
@@ -67,6 +83,7 @@ func (w *benchWindow) commit(b *testing.B) {
 	c, err := w.task.Commit("bench", true)
 	require.NoError(b, err)
 	w.task.Appended(c.Number, c.Number)
+	require.NoError(b, c.Store(c.Number))
 	w.task.Delivered(c.Number)
 	w.task.Trim()
 }
@@ -87,6 +104,45 @@ func BenchmarkWindowHotKey(b *testing.B) {
 				b.ReportMetric(float64(partners)/float64(steps), "partners/op")
 			})
 		}
+	}
+}
+
+// BenchmarkDiskWindow is a step of a join where a million rows are kept, ten of them partners at most: in memory and on disk, in one run. The keys
+// are few, so that a key's rows are among those used lately, or as many as come back once in the retention; rows come in order, or at any time
+// that is kept.
+func BenchmarkDiskWindow(b *testing.B) {
+	const rows, steps = 1_000_000, 200_000
+	for _, of := range []struct {
+		name string
+		keys int
+		late bool
+	}{{"a thousand keys, in order", 1000, false}, {"half a million keys, in order", rows / 2, false}, {"a thousand keys, out of order", 1000, true}} {
+		b.Run(of.name, func(b *testing.B) {
+			for b.Loop() {
+				var perSecond [2]float64
+				for i, onDisk := range []bool{false, true} {
+					var db *disk.DB
+					if onDisk {
+						var err error
+						db, err = disk.Open(disk.Config{Dir: b.TempDir()})
+						require.NoError(b, err)
+					}
+					w := newBenchWindowIn(b, rows, of.keys, of.late, db)
+					started := time.Now()
+					for range steps {
+						w.step(b)
+					}
+					w.commit(b)
+					perSecond[i] = steps / time.Since(started).Seconds()
+					if onDisk {
+						require.NoError(b, db.Close())
+					}
+				}
+				b.ReportMetric(perSecond[1], "disk-steps/s")
+				b.ReportMetric(perSecond[0], "memory-steps/s")
+				require.NoError(b, benchtable.Record("join of 1 M rows, "+of.name+", on disk against in memory", perSecond[1], perSecond[0], "records/s"))
+			}
+		})
 	}
 }
 

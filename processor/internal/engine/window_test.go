@@ -13,7 +13,7 @@ func TestRowsOfOneTimeKeepTheirOrder(t *testing.T) {
 	const rows = 4 * blockRows
 	for _, hot := range []int{0, hotCount} {
 		m := newMachine()
-		m.win.hot.most = hot
+		m.inMemory().hot.most = hot
 		value := func(i int) string { return strings.Repeat("v", i%97) }
 		for i := range rows {
 			require.True(t, m.win.Add("k", 7, value(i)))
@@ -27,7 +27,7 @@ func TestRowsOfOneTimeKeepTheirOrder(t *testing.T) {
 		require.Len(t, left, rows)
 		for len(left) > 0 {
 			kept := left[:0]
-			held := m.win.rows.held
+			held := m.inMemory().rows.held
 			for i, id := range left {
 				if i%3 == 1 || len(left) < 3 {
 					m.win.Remove(id)
@@ -38,7 +38,7 @@ func TestRowsOfOneTimeKeepTheirOrder(t *testing.T) {
 			left = kept
 			m.task.changed = true
 			m.commit(t)
-			require.Less(t, m.win.rows.held, held)
+			require.Less(t, m.inMemory().rows.held, held)
 			i := 0
 			for id, v := range m.win.Range("k", 7, 7) {
 				require.Equal(t, left[i], id)
