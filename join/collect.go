@@ -52,8 +52,8 @@ func collectJoin[L, R, V any](left processor.Upstream[L], right processor.Upstre
 		c.StateDependsOn(b.describe(verb.name, w.Emit))
 		j := collect[L, R, V]{
 			c: c, b: b, joiner: verb.joiner, emit: w.Emit,
-			left:  processor.WindowStore[row[L]](c, "left", b.retention()),
-			right: processor.WindowStore[R](c, "right", b.retention()),
+			left:  processor.WindowStore[row[L]](c, "left", b.retention(), w.Keep),
+			right: processor.WindowStore[R](c, "right", b.retention(), w.Keep),
 		}
 		h := processor.Handler[side[L, R]]{Record: j.record}
 		if w.Emit == OnClose {

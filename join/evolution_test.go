@@ -66,7 +66,7 @@ func TestRowsAreGolden(t *testing.T) {
 	none := func(name string, t processor.Table[string]) {
 		to(processor.Map(t.Changes(), func(processor.Change[string]) string { return name }))
 	}
-	none("tables", join.TablesOuter(lefts, rights, "tables", func(*int, *bool) string { return "" }))
+	none("tables", join.TablesOuter(lefts, rights, join.Primary{Name: "tables"}, func(*int, *bool) string { return "" }))
 	none("foreign", join.ForeignKeyLeft(lefts, rights, join.Foreign[int]{Name: "foreign", Key: func(int) string { return "" }}, func(int, *bool) string { return "" }))
 	topology, err := b.Build()
 	require.NoError(t, err)

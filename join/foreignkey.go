@@ -15,6 +15,8 @@ type Foreign[L any] struct {
 	Name string
 	// Key returns the key of the row that a left row refers to; "" is none. Required.
 	Key func(L) string
+	// Keep is where the rows of both sides are kept. Zero: see processor.Builder.KeepState.
+	Keep processor.Medium
 }
 
 // ForeignKey joins each row of the left table with the row of the right one that it refers to: joiner(l, r) where there is one. The
@@ -72,13 +74,13 @@ func foreign[L, R, V any](left processor.Table[L], right processor.Table[R], f F
 	asked := processor.KeyBy(asks, f.Name+"-asks", func(a ask) string { return a.Foreign })
 	answers := processor.Process(both(asked, rows), f.Name+"-right", func(c *processor.Context[reply[R]]) processor.Handler[side[ask, *R]] {
 		return processor.Handler[side[ask, *R]]{Record: (&answering[R]{
-			c: c, rows: processor.KeyValueStore[dated[R]](c, "rows"), asking: newReferrers(c, "referrers"),
+			c: c, rows: processor.KeyValueStore[dated[R]](c, "rows", f.Keep), asking: newReferrers(c, "referrers", f.Keep),
 		}).record}
 	})
 	answered := processor.KeyBy(answers, f.Name+"-answers", func(a reply[R]) string { return a.Key })
 	return processor.TableOf(processor.Process(both(changes, answered), f.Name, func(c *processor.Context[processor.Change[V]]) processor.Handler[side[processor.Change[L], reply[R]]] {
 		return processor.Handler[side[processor.Change[L], reply[R]]]{Record: (&referring[L, R, V]{
-			c: c, key: f.Key, match: match, rows: processor.KeyValueStore[referrer[L, R, V]](c, "rows"),
+			c: c, key: f.Key, match: match, rows: processor.KeyValueStore[referrer[L, R, V]](c, "rows", f.Keep),
 		}).record}
 	}))
 }
@@ -140,8 +142,8 @@ type referrers struct {
 	rows *processor.Windowed[string]
 }
 
-func newReferrers[Out any](c *processor.Context[Out], name string) referrers {
-	return referrers{processor.WindowStore[string](c, name, math.MaxInt64)}
+func newReferrers[Out any](c *processor.Context[Out], name string, keep processor.Medium) referrers {
+	return referrers{processor.WindowStore[string](c, name, math.MaxInt64, keep)}
 }
 
 // place is somewhere between 1970 and 2116.

@@ -28,8 +28,8 @@ func Inner[L, R, V any](left processor.Upstream[L], right processor.Upstream[R],
 		c.StateDependsOn(b.describe("Inner", OnUpdate))
 		j := inner[L, R, V]{
 			c: c, b: b, joiner: joiner,
-			left:  processor.WindowStore[row[L]](c, "left", b.retention()),
-			right: processor.WindowStore[R](c, "right", b.retention()),
+			left:  processor.WindowStore[row[L]](c, "left", b.retention(), w.Keep),
+			right: processor.WindowStore[R](c, "right", b.retention(), w.Keep),
 		}
 		return processor.Handler[side[L, R]]{Record: j.record}
 	})

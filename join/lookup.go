@@ -19,6 +19,8 @@ type Lookup struct {
 	// Grace is how long a record waits, in event time, for updates of the table that come out of order. It needs a History that
 	// is at least as long. Zero: records are joined at once (rule 36).
 	Grace time.Duration
+	// Keep is where the rows are kept, and the records that wait. Zero: see processor.Builder.KeepState.
+	Keep processor.Medium
 }
 
 // Table joins each record of a stream with the row of its key: joiner(l, r) if there is one, and nothing if there is none. Only the
@@ -67,13 +69,13 @@ func lookUp[L, R, V any](left processor.Upstream[L], right processor.Table[R], l
 		c.StateDependsOn(fmt.Sprintf("history %v, grace %v", l.History, l.Grace))
 		j := lookup[L, R, V]{c: c, grace: l.Grace, match: match}
 		if l.History == 0 {
-			j.rows = rowsNow[R]{processor.KeyValueStore[*R](c, "rows")}
+			j.rows = rowsNow[R]{processor.KeyValueStore[*R](c, "rows", l.Keep)}
 		} else {
-			j.rows = rowsThen[R]{processor.VersionedStore[*R](c, "rows", l.History)}
+			j.rows = rowsThen[R]{processor.VersionedStore[*R](c, "rows", l.History, l.Keep)}
 		}
 		h := processor.Handler[side[L, *R]]{Record: j.record}
 		if l.Grace > 0 {
-			j.waiting = processor.WindowStore[waiting[L]](c, "waiting", l.Grace+1)
+			j.waiting = processor.WindowStore[waiting[L]](c, "waiting", l.Grace+1, l.Keep)
 			h.Timer = j.release
 		}
 		return h

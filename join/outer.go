@@ -57,8 +57,8 @@ func outerJoin[L, R, V any](left processor.Upstream[L], right processor.Upstream
 		c.StateDependsOn(b.describe(verb.name, w.Emit))
 		j := outer[L, R, V]{
 			c: c, b: b, outerVerb: verb, emit: w.Emit,
-			left:  processor.WindowStore[row[L]](c, "left", b.retention()),
-			right: processor.WindowStore[row[R]](c, "right", b.retention()),
+			left:  processor.WindowStore[row[L]](c, "left", b.retention(), w.Keep),
+			right: processor.WindowStore[row[R]](c, "right", b.retention(), w.Keep),
 		}
 		h := processor.Handler[side[L, R]]{Record: j.record}
 		if w.Emit == OnClose {

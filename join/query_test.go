@@ -28,7 +28,7 @@ func TestQueriesOfJoins(t *testing.T) {
 	b := processor.NewBuilder("asked")
 	l, r := processor.From(b, left), processor.From(b, right)
 	join.Inner(l, r, join.Window{Name: "pairs", Within: time.Hour}, pair).To(stream.Topic[string]{Name: "pairs"})
-	join.Tables(processor.ToTable(l, "l"), processor.ToTable(r, "r"), "rows", pair).To(stream.Topic[string]{Name: "rows"})
+	join.Tables(processor.ToTable(l, "l"), processor.ToTable(r, "r"), join.Primary{Name: "rows"}, pair).To(stream.Topic[string]{Name: "rows"})
 	topology, err := b.Build()
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())

@@ -244,11 +244,11 @@ func bindTables(t *scenario.Topology, op scenario.Operator) (scenario.Result, er
 	}
 	switch name := t.Name(); spec.Join {
 	case "inner":
-		return result(join.Tables(l, r, name, func(l, r scenario.Keyed) string { return joinedText(joiner, &l, &r) })), nil
+		return result(join.Tables(l, r, join.Primary{Name: name}, func(l, r scenario.Keyed) string { return joinedText(joiner, &l, &r) })), nil
 	case "left":
-		return result(join.TablesLeft(l, r, name, func(l scenario.Keyed, r *scenario.Keyed) string { return joinedText(joiner, &l, r) })), nil
+		return result(join.TablesLeft(l, r, join.Primary{Name: name}, func(l scenario.Keyed, r *scenario.Keyed) string { return joinedText(joiner, &l, r) })), nil
 	case "outer":
-		return result(join.TablesOuter(l, r, name, func(l, r *scenario.Keyed) string { return joinedText(joiner, l, r) })), nil
+		return result(join.TablesOuter(l, r, join.Primary{Name: name}, func(l, r *scenario.Keyed) string { return joinedText(joiner, l, r) })), nil
 	}
 	return scenario.Result{}, scenario.NotApplicable("there is no %s join of tables", spec.Join)
 }

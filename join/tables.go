@@ -6,14 +6,21 @@ import (
 	"github.com/rossby-streams/rossby/processor"
 )
 
+// Primary says how rows of two tables that have the same key are joined.
+type Primary struct {
+	// Name is the name of the join, unique in the topology. State is kept under it. Required.
+	Name string
+	// Keep is where the rows of both sides are kept. Zero: see processor.Builder.KeepState.
+	Keep processor.Medium
+}
+
 // Tables joins the rows of two tables that have the same key: joiner(l, r) where both are there. The result is a table, kept up to
-// date by updates of either side; a row goes when one of its two goes. An update has the later event time of the two rows. name is
-// the name of the join, unique in the topology; state is kept under it.
+// date by updates of either side; a row goes when one of its two goes. An update has the later event time of the two rows.
 //
 // Both tables must have the same number of partitions. An update on which joiner panics is a failed record. joiner must be pure: it is
 // called for the value that is replaced, too.
-func Tables[L, R, V any](left processor.Table[L], right processor.Table[R], name string, joiner func(L, R) V) processor.Table[V] {
-	return joinTables(left, right, tableJoin{"Tables", name, joiner == nil}, func(l *L, r *R) *V {
+func Tables[L, R, V any](left processor.Table[L], right processor.Table[R], p Primary, joiner func(L, R) V) processor.Table[V] {
+	return joinTables(left, right, tableJoin{p, "Tables", joiner == nil}, func(l *L, r *R) *V {
 		if l == nil || r == nil {
 			return nil
 		}
@@ -22,8 +29,8 @@ func Tables[L, R, V any](left processor.Table[L], right processor.Table[R], name
 }
 
 // TablesLeft is Tables for every row of the left table: joiner gets nil where the right one has no row.
-func TablesLeft[L, R, V any](left processor.Table[L], right processor.Table[R], name string, joiner func(L, *R) V) processor.Table[V] {
-	return joinTables(left, right, tableJoin{"TablesLeft", name, joiner == nil}, func(l *L, r *R) *V {
+func TablesLeft[L, R, V any](left processor.Table[L], right processor.Table[R], p Primary, joiner func(L, *R) V) processor.Table[V] {
+	return joinTables(left, right, tableJoin{p, "TablesLeft", joiner == nil}, func(l *L, r *R) *V {
 		if l == nil {
 			return nil
 		}
@@ -32,8 +39,8 @@ func TablesLeft[L, R, V any](left processor.Table[L], right processor.Table[R], 
 }
 
 // TablesOuter is Tables for every key that either table has: joiner gets nil for the row that is missing.
-func TablesOuter[L, R, V any](left processor.Table[L], right processor.Table[R], name string, joiner func(*L, *R) V) processor.Table[V] {
-	return joinTables(left, right, tableJoin{"TablesOuter", name, joiner == nil}, func(l *L, r *R) *V {
+func TablesOuter[L, R, V any](left processor.Table[L], right processor.Table[R], p Primary, joiner func(*L, *R) V) processor.Table[V] {
+	return joinTables(left, right, tableJoin{p, "TablesOuter", joiner == nil}, func(l *L, r *R) *V {
 		if l == nil && r == nil {
 			return nil
 		}
@@ -45,23 +52,24 @@ func ptr[V any](v V) *V { return &v }
 
 // tableJoin is the call that asks for a join of tables.
 type tableJoin struct {
-	verb, name string
-	noJoiner   bool
+	Primary
+	verb     string
+	noJoiner bool
 }
 
 func joinTables[L, R, V any](left processor.Table[L], right processor.Table[R], asked tableJoin, match func(*L, *R) *V) processor.Table[V] {
 	l, r := left.Updates(), right.Updates()
-	if !present(l, r, asked.verb, asked.name) {
+	if !present(l, r, asked.verb, asked.Name) {
 		return processor.Table[V]{}
 	}
 	if asked.noJoiner {
-		report(l, r, "%s %s: the joiner is nil", asked.verb, asked.name)
+		report(l, r, "%s %s: the joiner is nil", asked.verb, asked.Name)
 	}
-	return processor.TableOf(processor.Process(both(l, r), asked.name, func(c *processor.Context[processor.Change[V]]) processor.Handler[tableSide[L, R]] {
+	return processor.TableOf(processor.Process(both(l, r), asked.Name, func(c *processor.Context[processor.Change[V]]) processor.Handler[tableSide[L, R]] {
 		j := tables[L, R, V]{
 			c: c, match: match,
-			left:  processor.KeyValueStore[dated[L]](c, "left"),
-			right: processor.KeyValueStore[dated[R]](c, "right"),
+			left:  processor.KeyValueStore[dated[L]](c, "left", asked.Keep),
+			right: processor.KeyValueStore[dated[R]](c, "right", asked.Keep),
 		}
 		return processor.Handler[tableSide[L, R]]{Record: j.record}
 	}))

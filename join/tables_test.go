@@ -213,11 +213,11 @@ func TestTablesAreWhatTheySay(t *testing.T) {
 			l, r := processor.TableFrom(b, customers), processor.TableFrom(b, addresses)
 			switch kind {
 			case "inner":
-				join.Tables(l, r, "j", pair).To(joined)
+				join.Tables(l, r, join.Primary{Name: "j"}, pair).To(joined)
 			case "left":
-				join.TablesLeft(l, r, "j", pairLeft).To(joined)
+				join.TablesLeft(l, r, join.Primary{Name: "j"}, pairLeft).To(joined)
 			default:
-				join.TablesOuter(l, r, "j", pairOuter).To(joined)
+				join.TablesOuter(l, r, join.Primary{Name: "j"}, pairOuter).To(joined)
 			}
 		})
 		rows := [2]map[string]row{{}, {}}
@@ -274,7 +274,7 @@ func TestLookupMistakes(t *testing.T) {
 	join.Table[string, string, string](l, r, join.Lookup{Name: "a"}, nil).To(joined)
 	join.TableLeft(l, r, join.Lookup{Name: "b", History: -1}, pairLeft).To(joined)
 	join.TableLeft(l, r, join.Lookup{Name: "c", History: 1, Grace: 2}, pairLeft).To(joined)
-	join.Tables[string, string, string](r, r, "d", nil).To(joined)
+	join.Tables[string, string, string](r, r, join.Primary{Name: "d"}, nil).To(joined)
 	join.Table(l, processor.Table[string]{}, join.Lookup{Name: "e"}, pair).To(joined)
 	four := stream.Topic[string]{Name: "four", Partitions: 4}
 	join.Table(l, processor.TableFrom(b, four), join.Lookup{Name: "f"}, pair).To(joined)

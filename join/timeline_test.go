@@ -98,14 +98,16 @@ func TestTimeLinesOfTables(t *testing.T) {
 		"GlobalLeft": {func(b *processor.Builder) {
 			join.GlobalLeft(processor.From(b, orders), global(b), join.By[string]{Name: "j"}, pairLeft).To(joined)
 		}, withStream, results{20: "l,r@20", 25: "m,s@25", 50: "n,null@50"}},
-		"Tables": {asTables(func(l, r processor.Table[string]) processor.Table[string] { return join.Tables(l, r, "j", pair) }),
+		"Tables": {asTables(func(l, r processor.Table[string]) processor.Table[string] {
+			return join.Tables(l, r, join.Primary{Name: "j"}, pair)
+		}),
 			withTable, results{20: "l,r@20", 30: "m,r@30", 40: "-@40"}},
 		"TablesLeft": {asTables(func(l, r processor.Table[string]) processor.Table[string] {
-			return join.TablesLeft(l, r, "j", pairLeft)
+			return join.TablesLeft(l, r, join.Primary{Name: "j"}, pairLeft)
 		}),
 			withTable, results{10: "l,null@10", 20: "l,r@20", 30: "m,r@30", 40: "m,null@40", 50: "-@50"}},
 		"TablesOuter": {asTables(func(l, r processor.Table[string]) processor.Table[string] {
-			return join.TablesOuter(l, r, "j", pairOuter)
+			return join.TablesOuter(l, r, join.Primary{Name: "j"}, pairOuter)
 		}),
 			withTable, results{10: "l,null@10", 20: "l,r@20", 30: "m,r@30", 40: "m,null@40", 50: "-@50"}},
 		"ForeignKey": {asTables(func(l, r processor.Table[string]) processor.Table[string] {

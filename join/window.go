@@ -37,6 +37,8 @@ type Window struct {
 	// is a failed record, with ErrFull: it is not joined, and under the policy DeadLetter it waits for a Redrive. Records are let go
 	// as stream time moves, in steps of a sixteenth of Before + After + Grace. 0: as many as come.
 	MaxRows int
+	// Keep is where the records are kept. Zero: see processor.Builder.KeepState.
+	Keep processor.Medium
 }
 
 // bounds is a checked window.

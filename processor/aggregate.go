@@ -20,7 +20,7 @@ type Aggregation[V, A any] struct {
 	Grace time.Duration
 	// Emit is when results are emitted. Default: OnUpdate.
 	Emit Emit
-	// Keep is where the aggregates are kept. Those of windows are kept in memory.
+	// Keep is where the aggregates are kept. Zero: see Builder.KeepState.
 	Keep Medium
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 // What the instances of the chaos test run: words of lines, counted in windows behind a repartition, told with each change and once
-// more when the window has closed; counted for all time as well, on disk; a copy of the lines, and one of rare words behind the repartition, whose order per
+// more when the window has closed, from windows on disk; counted for all time as well, on disk; a copy of the lines, and one of rare words behind the repartition, whose order per
 // key shows whether anything was reordered on its way; and lines of each key, counted in windows that close while instances come and go.
 var (
 	chaosLines  = stream.Topic[line]{Name: "chaos-lines", Partitions: 6, Time: func(l line) time.Time { return l.At }}
@@ -55,7 +55,7 @@ func chaosTopology() (*processor.Topology, error) {
 	word.Filter(isRare).To(chaosRare)
 	counting := processor.Counting{Name: "counts", Windows: processor.Tumbling(chaosWindow), Grace: chaosGrace}
 	processor.MapRecord(processor.Count(word, counting), withStart).To(chaosCounts)
-	counting.Name, counting.Emit = "totals", processor.OnClose
+	counting.Name, counting.Emit, counting.Keep = "totals", processor.OnClose, processor.OnDisk
 	processor.MapRecord(processor.Count(word, counting), withStart).To(chaosTotals)
 	processor.Count(word, processor.Counting{Name: "ever", Keep: processor.OnDisk}).To(chaosEver)
 	return b.Build()

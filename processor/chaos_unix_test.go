@@ -382,7 +382,7 @@ func (x *chaosRun) check() {
 		counted++
 	}
 	require.Equal(x.t, updates, counted)
-	x.t.Logf("%d lines, %d rare words, %d counts, %d totals, %d totals of keys, %d counts on disk, each once and in order",
+	x.t.Logf("%d lines, %d rare words, %d counts, %d totals on disk, %d totals of keys, %d counts on disk, each once and in order",
 		x.plan.lines, rare, updates, len(words), len(keys), counted)
 }
 

@@ -44,11 +44,11 @@ func fold[V, A any](in Upstream[V], f folding[V, A]) Aggregated[V, A] {
 		case noWindows:
 			return unwindowed[V, A]{f, c, KeyValueStore[aggregate[A]](c, "aggregates", f.keep)}.handler()
 		case session:
-			return sessions[V, A]{f, c, SessionStore[A](c, "sessions", f.windows.size+f.grace+1)}.handler()
+			return sessions[V, A]{f, c, SessionStore[A](c, "sessions", f.windows.size+f.grace+1, f.keep)}.handler()
 		case sliding:
 			return newSlides(f, c).handler()
 		default:
-			s := spanned[V, A]{f, c, WindowStore[aggregate[A]](c, "windows", f.windows.longest()+f.grace+1)}
+			s := spanned[V, A]{f, c, WindowStore[aggregate[A]](c, "windows", f.windows.longest()+f.grace+1, f.keep)}
 			exposeWindowed(c, "windows", s.rows, s.starting)
 			return s.handler()
 		}
@@ -66,9 +66,6 @@ func (f folding[V, A]) check(in Upstream[V]) {
 	}
 	if f.windows.kind == session && f.merge == nil {
 		problems = append(problems, "sessions need Merge, for a record that makes one of two")
-	}
-	if f.keep == OnDisk && f.windows.kind != noWindows {
-		problems = append(problems, "aggregates of windows are kept in memory: leave Keep out")
 	}
 	if f.emit != OnUpdate && f.emit != OnClose {
 		problems = append(problems, "Emit must be OnUpdate or OnClose")

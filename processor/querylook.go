@@ -1,7 +1,6 @@
 package processor
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -126,8 +125,8 @@ func (v *view) lookAll(q *question, p *page) (more string, err error) {
 			keys = append(keys, key)
 		}
 	}
-	slices.SortFunc(keys, cmp.Compare[string])
-	for _, key := range keys {
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
 		n := 0
 		for row := range v.windows(key, q.since, q.until) {
 			if err := p.look(); err != nil {

@@ -13,10 +13,10 @@ type Sessions[V any] struct {
 	rows *Windowed[engine.SessionRow[V]]
 }
 
-// SessionStore makes the store of that name, unique within the operator. retention must be more than zero. It is called in the
-// function given to Process, not later.
-func SessionStore[V, Out any](c *Context[Out], name string, retention time.Duration) *Sessions[V] {
-	s := &Sessions[V]{WindowStore[engine.SessionRow[V]](c, name, retention)}
+// SessionStore makes the store of that name, unique within the operator, on a medium: one at most may be given. retention must be more than
+// zero. It is called in the function given to Process, not later.
+func SessionStore[V, Out any](c *Context[Out], name string, retention time.Duration, on ...Medium) *Sessions[V] {
+	s := &Sessions[V]{WindowStore[engine.SessionRow[V]](c, name, retention, on...)}
 	exposeSessions(c, name, s)
 	return s
 }
@@ -58,7 +58,7 @@ func (s *Sessions[V]) Find(key string, earliestEnd, latestStart time.Time) iter.
 	}
 }
 
-// Len returns the number of sessions in memory.
+// Len returns the number of sessions that have not been dropped.
 func (s *Sessions[V]) Len() int { return s.rows.Len() }
 
 func (s *Sessions[V]) find(key string, start, end time.Time) (id RowID, row engine.SessionRow[V], ok bool) {

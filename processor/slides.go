@@ -18,7 +18,7 @@ const slideStep = int64(time.Millisecond)
 func newSlides[V, A any](f folding[V, A], c *Context[update[V, A]]) *slides[V, A] {
 	// A window is needed for twice its length: as what a later one begins with.
 	retention := 2*f.windows.size + f.grace + 2*time.Millisecond
-	s := &slides[V, A]{f, c, WindowStore[aggregate[A]](c, "windows", retention), int64(f.windows.size)}
+	s := &slides[V, A]{f, c, WindowStore[aggregate[A]](c, "windows", retention, f.keep), int64(f.windows.size)}
 	exposeWindowed(c, "windows", s.rows, func(at time.Time) Window { return s.window(at.UnixNano()) })
 	return s
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/rossby-streams/rossby/stream"
 )
 
-// Medium is where the rows of a key-value store are kept; the journal has them, whatever it is. The zero value leaves it to
+// Medium is where the rows of a store are kept; the journal has them, whatever it is. The zero value leaves it to
 // Builder.KeepState.
 type Medium int
 
@@ -42,8 +42,8 @@ func (m Medium) String() string {
 	return fmt.Sprintf("medium(%d)", int(m))
 }
 
-// KeepState sets where the key-value stores of the topology are kept that do not say it themselves: without it, in memory. Stores that
-// cannot be on disk (of windows, of sessions, of values that expire or have a history) stay in memory.
+// KeepState sets where the stores of the topology are kept that do not say it themselves: without it, in memory. Timers are in memory
+// always.
 func (b *Builder) KeepState(on Medium) {
 	if on != InMemory && on != OnDisk {
 		b.mistake(callSite(), "KeepState needs InMemory or OnDisk, got %v", on)

@@ -216,17 +216,21 @@ func manifests(t *testing.T, dir string) map[string]int64 {
 	return sizes
 }
 
-func TestWindowsCannotBeKeptOnDisk(t *testing.T) {
+func TestMistakesAboutMediums(t *testing.T) {
 	b := processor.NewBuilder("app")
-	processor.Count(processor.From(b, lines), processor.Counting{Name: "c", Windows: processor.Tumbling(time.Minute), Keep: processor.OnDisk}).
+	processor.Count(processor.From(b, lines), processor.Counting{Name: "c", Windows: processor.Tumbling(time.Minute), Keep: -1}).
 		To(stream.Topic[int64]{Name: "out"})
 	processor.Process(processor.From(b, counts), "p", func(c *processor.Context[int]) processor.Handler[int] {
 		processor.KeyValueStore[int](c, "s", processor.Medium(7))
 		return processor.Handler[int]{}
 	})
-	b.KeepState(0)
 	_, err := b.Build()
-	require.ErrorContains(t, err, "aggregates of windows are kept in memory")
+	require.ErrorContains(t, err, "store c.windows: give it one Medium, InMemory or OnDisk, not [medium(-1)]")
+	require.ErrorContains(t, err, "store p.s: give it one Medium, InMemory or OnDisk, not [medium(7)]")
+	b = processor.NewBuilder("app")
+	processor.From(b, counts).To(stream.Topic[int]{Name: "out"})
+	b.KeepState(0)
+	_, err = b.Build()
 	require.ErrorContains(t, err, "KeepState needs InMemory or OnDisk")
 }
 

@@ -29,12 +29,11 @@ type KeyValue[V any] struct {
 // function given to Process, not later.
 func KeyValueStore[V, Out any](c *Context[Out], name string, on ...Medium) *KeyValue[V] {
 	full := c.declare(name, reflect.TypeFor[V]())
-	s := new(KeyValue[V])
+	made := engine.NewKeyValue[V]
 	if c.medium(full, on) == OnDisk {
-		s.s = engine.NewOnDisk(c.w.task, full, storeCodec[V]{})
-	} else {
-		s.s = engine.NewKeyValue(c.w.task, full, storeCodec[V]{})
+		made = engine.NewOnDisk[V]
 	}
+	s := &KeyValue[V]{made(c.w.task, full, storeCodec[V]{})}
 	exposeKeyValue(c, name, s)
 	return s
 }
@@ -57,14 +56,18 @@ func (c *Context[Out]) medium(store string, on []Medium) Medium {
 // ExpiringStore makes a KeyValue store whose values have a time to live: a value is gone once stream time has passed the stream time
 // of its last Put by more than ttl. Reading does not keep it alive. Nothing is called when a value goes; where something is to happen
 // then, set a timer. Len counts, beside the live values, up to a sixteenth of ttl of those that are gone. A ttl may be changed: values
-// that are there are measured by the new one, and those of a store that had none begin to age when the app starts. The store is in
-// memory, whatever Builder.KeepState says.
-func ExpiringStore[V, Out any](c *Context[Out], name string, ttl time.Duration) *KeyValue[V] {
+// that are there are measured by the new one, and those of a store that had none begin to age when the app starts (a store on disk
+// is built again from the journal then).
+func ExpiringStore[V, Out any](c *Context[Out], name string, ttl time.Duration, on ...Medium) *KeyValue[V] {
 	full := c.declare(name, reflect.TypeFor[V]())
 	if ttl <= 0 && c.w.probe != nil {
 		c.w.probe.mistake(callSite(), "ExpiringStore %s: the time to live must be more than zero, got %v", full, ttl)
 	}
-	s := &KeyValue[V]{engine.NewExpiring(c.w.task, full, max(int64(ttl), 1), storeCodec[V]{})}
+	made := engine.NewExpiring[V]
+	if c.medium(full, on) == OnDisk {
+		made = engine.NewExpiringOnDisk[V]
+	}
+	s := &KeyValue[V]{made(c.w.task, full, max(int64(ttl), 1), storeCodec[V]{})}
 	exposeKeyValue(c, name, s)
 	return s
 }
@@ -116,19 +119,27 @@ func (s *KeyValue[V]) All() iter.Seq2[string, V] { return s.s.All() }
 // Windowed is a store of rows per key and event time. Rows with the same key and time are all kept, in the order in which they
 // came. Rows are dropped once stream time has passed their time by more than the retention. To find a row takes a time that grows
 // with the logarithm of the number of rows of its key, also where rows come out of order; dropping one costs the same however
-// many there are. The store is in memory, whatever Builder.KeepState says; otherwise what is said of KeyValue holds here too.
+// many there are. What is said of KeyValue holds here too.
+//
+// On disk, what is not among the rows used lately is read from up to four places, the halves of the retention; the rows of a key side by
+// side there, some at once. Where keys come back with later times, as they do as a rule, nothing is read but the first time.
 type Windowed[V any] struct {
-	s *engine.Window[V]
+	s engine.RowStore[V]
 }
 
-// WindowStore makes the store of that name, unique within the operator. retention must be more than zero. It is called in the
-// function given to Process, not later.
-func WindowStore[V, Out any](c *Context[Out], name string, retention time.Duration) *Windowed[V] {
+// WindowStore makes the store of that name, unique within the operator, on a medium: one at most may be given. retention must be more than
+// zero; where it is changed, a store on disk is built again from the journal. It is called in the function given to Process, not later.
+func WindowStore[V, Out any](c *Context[Out], name string, retention time.Duration, on ...Medium) *Windowed[V] {
 	full := c.declare(name, reflect.TypeFor[V]())
 	if retention <= 0 && c.w.probe != nil {
 		c.w.probe.mistake(callSite(), "WindowStore %s: the retention must be more than zero, got %v", full, retention)
 	}
-	s := &Windowed[V]{engine.NewWindow(c.w.task, full, max(int64(retention), 1), storeCodec[V]{})}
+	s := new(Windowed[V])
+	if keep := max(int64(retention), 1); c.medium(full, on) == OnDisk {
+		s.s = engine.NewDiskWindow(c.w.task, full, keep, storeCodec[V]{})
+	} else {
+		s.s = engine.NewWindow(c.w.task, full, keep, storeCodec[V]{})
+	}
 	exposeWindowed(c, name, s, nil)
 	return s
 }
@@ -174,7 +185,7 @@ func (s *Windowed[V]) Rows(key string, from, to time.Time) []V {
 	return s.s.Rows(key, clampNanos(from), clampNanos(to))
 }
 
-// Count returns how many rows Range yields, without visiting them.
+// Count returns how many rows Range yields; in memory without visiting them.
 func (s *Windowed[V]) Count(key string, from, to time.Time) int {
 	return s.s.Count(key, clampNanos(from), clampNanos(to))
 }

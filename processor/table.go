@@ -186,10 +186,11 @@ func derived[V, O any](t Table[V], k kind, missing bool, of func(*V) *O) Table[O
 
 // ByTime lets the update with the latest event time count, and not that with the latest offset: one that comes out of order is left out,
 // as Kafka's versioned tables do in joins of tables and in aggregations. The rows are kept under name, which is unique in the topology.
-// history is how long, in stream time, a deletion is remembered that an older update might undo.
-func (t Table[V]) ByTime(name string, history time.Duration) Table[V] {
+// history is how long, in stream time, a deletion is remembered that an older update might undo. Rows are kept on that Medium, if one is
+// given.
+func (t Table[V]) ByTime(name string, history time.Duration, on ...Medium) Table[V] {
 	return TableOf(Process(t.Updates(), name, func(c *Context[Change[V]]) Handler[*V] {
-		rows := VersionedStore[*V](c, "rows", history)
+		rows := VersionedStore[*V](c, "rows", history, on...)
 		return Handler[*V]{Record: func(r Record[*V]) error {
 			if r.Key == "" {
 				return errNoKey

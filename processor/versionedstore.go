@@ -20,18 +20,18 @@ type Versioned[V any] struct {
 	past      *Windowed[engine.Version[V]] // what counted once, at the time when it ceased to
 }
 
-// VersionedStore makes the store of that name, unique within the operator. retention is how far back history goes; it must be more
-// than zero. It is called in the function given to Process, not later.
-func VersionedStore[V, Out any](c *Context[Out], name string, retention time.Duration) *Versioned[V] {
+// VersionedStore makes the store of that name, unique within the operator, on a medium: one at most may be given. retention is how far back
+// history goes; it must be more than zero. It is called in the function given to Process, not later.
+func VersionedStore[V, Out any](c *Context[Out], name string, retention time.Duration, on ...Medium) *Versioned[V] {
 	if retention <= 0 && c.w.probe != nil {
 		c.w.probe.mistake(callSite(), "VersionedStore %s.%s: the retention must be more than zero, got %v", c.vertex.name, name, retention)
 	}
 	retention = max(retention, 1)
 	s := &Versioned[V]{
 		now: c.StreamTime, retention: retention,
-		current: KeyValueStore[engine.Version[V]](c, name, InMemory),
-		deleted: WindowStore[bool](c, name+"-deleted", retention),
-		past:    WindowStore[engine.Version[V]](c, name+"-past", retention),
+		current: KeyValueStore[engine.Version[V]](c, name, on...),
+		deleted: WindowStore[bool](c, name+"-deleted", retention, on...),
+		past:    WindowStore[engine.Version[V]](c, name+"-past", retention, on...),
 	}
 	exposeVersioned(c, name, s)
 	return s
@@ -70,7 +70,7 @@ func (s *Versioned[V]) GetAsOf(key string, at time.Time) (value V, from time.Tim
 	return v.Value, fromNanos(v.From), true
 }
 
-// Len returns the number of versions in memory, deletions included.
+// Len returns the number of versions that have not been dropped, deletions included.
 func (s *Versioned[V]) Len() int { return s.current.Len() + s.deleted.Len() + s.past.Len() }
 
 func (s *Versioned[V]) isForgotten(at time.Time) bool {

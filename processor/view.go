@@ -14,7 +14,7 @@ type view struct {
 	asOf    func(key string, at time.Time) (seen, bool)
 	keys    func(from string) iter.Seq2[[]byte, bool]           // as engine.KeyValue.Keys
 	windows func(key string, from, to time.Time) iter.Seq[seen] // those with from <= at, by at
-	spans   func() iter.Seq[string]                             // the keys of windows, in any order
+	spans   func() iter.Seq[string]                             // the keys of windows, as engine.RowStore.Keys
 }
 
 // seen is a row as queries see it.

@@ -1,9 +1,10 @@
-// Package propertytest says how many cases the property tests of this module try.
+// Package propertytest says how many cases the property tests of this module try, and which of the scenarios.
 package propertytest
 
 import (
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"testing"
 )
 
@@ -13,6 +14,17 @@ const (
 	withRace  = "500"
 	withShort = "250"
 )
+
+// Chosen reports whether a case is to be tried in a way that takes long: each, or a third of them under the race detector and with -short.
+// It is the same for a name at all times.
+func Chosen(name string) bool {
+	if !raceDetector && !testing.Short() {
+		return true
+	}
+	h := fnv.New32a()
+	h.Write([]byte(name)) // never fails
+	return h.Sum32()%3 == 0
+}
 
 // Cases parses the flags and sets how many cases properties try: 10,000, or 500 under the race detector, or 250 with -short.
 // -rapid.checks on the command line decides. Call it first in TestMain.

@@ -37,7 +37,7 @@ func StoreValue[V any](d *Driver, operator, store, key string) (value V, ok bool
 func StoreRows[V any](d *Driver, operator, store, key string) (values []V, err error) {
 	found := false
 	for _, t := range d.tasks {
-		s, is := t.engine.Store(operator + "." + store).(*engine.Window[V])
+		s, is := t.engine.Store(operator + "." + store).(engine.RowStore[V])
 		if !is {
 			continue
 		}
@@ -54,7 +54,7 @@ func StoreRows[V any](d *Driver, operator, store, key string) (values []V, err e
 func StoreSessions[V any](d *Driver, operator, store, key string) (sessions []processor.Record[V], err error) {
 	found := false
 	for _, t := range d.tasks {
-		s, is := t.engine.Store(operator + "." + store).(*engine.Window[engine.SessionRow[V]])
+		s, is := t.engine.Store(operator + "." + store).(engine.RowStore[engine.SessionRow[V]])
 		if !is {
 			continue
 		}
@@ -88,14 +88,14 @@ func StoreVersions[V any](d *Driver, operator, store, key string) (versions []pr
 			continue
 		}
 		found = true
-		past, _ := t.engine.Store(operator + "." + store + "-past").(*engine.Window[engine.Version[V]])
+		past, _ := t.engine.Store(operator + "." + store + "-past").(engine.RowStore[engine.Version[V]])
 		for _, v := range past.Range(key, math.MinInt64, math.MaxInt64-1) {
 			add(v)
 		}
 		if v, ok := current.Get(key); ok {
 			add(v)
 		}
-		deleted, _ := t.engine.Store(operator + "." + store + "-deleted").(*engine.Window[bool])
+		deleted, _ := t.engine.Store(operator + "." + store + "-deleted").(engine.RowStore[bool])
 		for id := range deleted.Range(key, math.MinInt64, math.MaxInt64-1) {
 			add(engine.Version[V]{From: id.At, Dead: true})
 		}

@@ -44,8 +44,8 @@
 // # What is run
 //
 // Every case three times: straight through processortest.Driver; with a crash and restore after every step; and through an App
-// on a server in process, where a restart ends the App and starts another. Cases with key-value stores are run in the last two ways
-// once more, with these stores on disk.
+// on a server in process, where a restart ends the App and starts another. Cases with stores are run in the last two ways once
+// more, with these on disk; a third of them only on the server where tests take long (the race detector, -short).
 //
 // A case with a field or an operator that the runner does not know is reported as not applicable, by name and with the reason;
 // it never counts as passed, and in a package's own folder it fails. A case that has another result here on purpose stands in

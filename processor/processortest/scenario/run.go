@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rossby-streams/rossby/embedded/embeddedtest"
+	"github.com/rossby-streams/rossby/internal/propertytest"
 	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/processor/internal/engine"
 	"github.com/rossby-streams/rossby/stream"
@@ -33,7 +34,8 @@ type Suite struct {
 }
 
 // Run runs every case of the suite's folder and of FurtherFolder, as subtests, three times each: straight, with a crash after
-// every step, and through an app and a real server; the last two once more with key-value stores on disk, where there are any.
+// every step, and through an app and a real server; the last two once more with the stores on disk, where there are any (the server with some of
+// the cases only where propertytest.Chosen says so).
 func Run(t *testing.T, s Suite) {
 	t.Helper()
 	client, err := stream.NewClient(embeddedtest.Connect(t), stream.Config{})
@@ -135,7 +137,10 @@ func (r *runner) one(t *testing.T, c Case, own bool) tally {
 		t.Parallel()
 		ways := []string{"straight", "crashes", "server"}
 		if topology, _, err := wire(&c, "trial", r.suite.Operators, processor.OnDisk); err == nil && isOnDisk(topology) {
-			ways = append(ways, "on disk, crashes", "on disk, server")
+			ways = append(ways, "on disk, crashes")
+			if propertytest.Chosen(c.Name) {
+				ways = append(ways, "on disk, server")
+			}
 		}
 		for _, way := range ways {
 			t.Run(way, func(t *testing.T) { r.play(t, &c, way) })
