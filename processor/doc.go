@@ -102,8 +102,9 @@
 // # Caveats
 //
 //   - User functions must be pure, but for Process and its stores: they are called again for records that a crash has undone.
-//   - State is in memory, stores on disk if they are told to (see Medium); timers are always in memory. A journal is at most about twice the live state, three and a half times with stores on disk, and is
-//     read once at the start, for tasks with stores on disk only from where they stand.
+//   - State is in memory, stores on disk if they are told to (see Medium); timers are always in memory. A journal is at most about twice the
+//     live state, three and a half times with stores on disk, and is read once at the start, for tasks with stores on disk
+//     only from where they stand.
 //   - Instances of one app whose topologies keep the same state share its tasks, whatever else differs: a record is processed by the code
 //     of whoever has its task. A bounded run takes all tasks over: instances that are running end when they commit next.
 //   - A copy of a task with a store on disk is on the disk of whoever keeps it: each instance needs the room for the tasks that it follows, too.

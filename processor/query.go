@@ -137,7 +137,7 @@ func (q *Query[V]) AsOf(ctx context.Context, key string, at time.Time) (Answer[V
 
 // Range asks for the rows with from <= key < to; an empty to is no end. It yields pages of rows, in order of the keys, of one
 // partition after another; each page is what Get would say of its keys at one moment. It stops at the first error. To find a page
-// of a store in memory the task visits all its keys, and processes nothing meanwhile; those on disk are in order.
+// of a store in memory the task visits all its keys, and processes nothing meanwhile; those on disk are in order, unless their values expire.
 func (q *Query[V]) Range(ctx context.Context, from, to string) iter.Seq2[Answer[V], error] {
 	return func(yield func(Answer[V], error) bool) {
 		for p := range q.parts {

@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// StoreStats says how much one store of one task holds, or the timers of one operator: what an app has in memory.
+// StoreStats says how much one store of one task holds, or the timers of one operator, in memory or on disk.
 type StoreStats struct {
 	// SubTopology and Partition name the task.
 	SubTopology string
 	Partition   int
 	// Operator and Store are named as in the topology. Timers are a store as well, "timers" or "wall-timers" by its name.
 	Operator, Store string
-	// Rows is how many rows are in memory.
+	// Rows is how many rows there are.
 	Rows int
-	// Bytes is how large they are in the journal. In memory they take more: each row about a hundred bytes besides its value, and
-	// values what Go makes of them.
+	// Bytes is how large they are in the journal. In memory they take up to a hundred bytes more for each row (see KeyValue), and the values used
+	// lately what Go makes of them; on disk they are compressed.
 	Bytes int
 }
 

@@ -170,7 +170,7 @@ func TestWindowOnDiskIsOneInMemory(t *testing.T) {
 			defer func() { require.NoError(t, f.db.Close()) }()
 			p, r := newPair(t, f), rand.New(rand.NewPCG(seed, 1))
 			if seed%2 == 0 {
-				p.disk.paging = paging{few: 2, page: 5, most: 20}
+				p.disk.paging = paging{few: 2, page: 5}
 			}
 			for range 800 {
 				if r.IntN(10) == 0 {

@@ -6,11 +6,10 @@ import (
 	"math"
 )
 
-// paging says how much is read of a key at once: page rows, or as far as is asked for if that gives few of them. A span in memory that
-// adjoins what is read grows by it as long as there are fewer rows than most.
-type paging struct{ few, page, most int }
+// paging says how much is read of a key at once: page rows, or as far as is asked for if that gives few of them.
+type paging struct{ few, page int }
 
-var usualPaging = paging{few: 8, page: 128, most: 1024}
+var usualPaging = paging{few: 8, page: 128}
 
 // appendRowKey appends the id of a row. Those of a key are side by side, in order.
 func appendRowKey[S string | []byte](dst []byte, key S, at int64, seq uint64) []byte {
@@ -54,7 +53,7 @@ func (s *DiskWindow[V]) cover(key string, at, to int64) *keyRows[V] {
 		s.task.Stop(fmt.Errorf("store %s: %w", s.name, err))
 		return nil
 	}
-	if k.adjoins(at, upto) && len(k.rows) < s.paging.most {
+	if k.adjoins(at, upto) && len(k.rows) < s.most() {
 		k.from, k.upto = min(k.from, at), max(k.upto, upto)
 	} else {
 		s.release(k)
@@ -67,6 +66,9 @@ func (s *DiskWindow[V]) cover(key string, at, to int64) *keyRows[V] {
 	}
 	return k
 }
+
+// most is how many rows of a key may be in memory for a page to be added to them: those of a quarter of what the store may keep.
+func (s *DiskWindow[V]) most() int { return s.base.state.space.Share() / (4 * hotOverhead) }
 
 // read returns the rows of a key that the database has from a time on, and how far they are all there are: limit if there is not much.
 func (s *DiskWindow[V]) read(key string, at, to, limit int64) (rows []*diskRow[V], upto int64, err error) {
