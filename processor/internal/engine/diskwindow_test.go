@@ -78,7 +78,7 @@ func (p *pair) work(t *testing.T, r *rand.Rand) {
 			}
 		}
 	case 4:
-		p.now += int64(r.IntN(800))
+		p.now += int64(r.IntN(1500))
 		require.NoError(t, p.task.Advance(p.now))
 	default:
 		for range 1 + r.IntN(8)*r.IntN(8)*r.IntN(8) { // many of one time
@@ -162,7 +162,7 @@ func (p *pair) restored(t *testing.T) *pair {
 // TestWindowOnDiskIsOneInMemory does the same to both: few keys with many rows each, many of one time, more than may be in memory, with commits that
 // the database gets later, and work that is taken back.
 func TestWindowOnDiskIsOneInMemory(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			f := &folder{fs: vfs.NewCrashableMem()}
@@ -172,7 +172,7 @@ func TestWindowOnDiskIsOneInMemory(t *testing.T) {
 			if seed%2 == 0 {
 				p.disk.paging = paging{few: 2, page: 5}
 			}
-			for range 800 {
+			for range 500 {
 				if r.IntN(10) == 0 {
 					mark := p.task.Mark()
 					p.work(t, r)
@@ -186,7 +186,7 @@ func TestWindowOnDiskIsOneInMemory(t *testing.T) {
 					p.commit(t, r)
 				}
 			}
-			require.Greater(t, p.rows, 15_000)
+			require.Greater(t, p.rows, 5_000)
 			again := p.restored(t)
 			for i := range 3 {
 				key := fmt.Sprint("k", i)
@@ -277,7 +277,7 @@ func TestWindowsBesideTheDatabaseAreBounded(t *testing.T) {
 	f := &folder{fs: vfs.NewCrashableMem()}
 	f.start(t)
 	defer func() { require.NoError(t, f.db.Close()) }()
-	const rows = 20_000
+	const rows = 5_000
 	var stores []*DiskWindow[string]
 	open := func(name string) *Task {
 		task := NewTask(&Plan{App: "app", Name: name, Wire: func(t *Task) {
