@@ -42,7 +42,7 @@ func TestEveryJoinCanBeOnDisk(t *testing.T) {
 			join.Collect(l.Stream(), r.Stream(), w, gather).To(joined)
 		},
 		"lookup": func(l, r processor.Table[string]) {
-			join.Table(l.Stream(), r, lookup, pair).To(joined)
+			join.TableLeft(l.Stream(), r, lookup, pairLeft).To(joined) // whichever comes first
 		},
 		"history": func(l, r processor.Table[string]) {
 			join.TableLeft(l.Stream(), r, history, pairLeft).To(joined)
