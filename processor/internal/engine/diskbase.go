@@ -32,7 +32,7 @@ const sweepLooks = 10_000
 // segmentKeyBytes is how many bytes a segment takes in a key.
 const segmentKeyBytes = 8
 
-// within appends what the keys of all rows of a segment begin with.
+// within returns what the keys of all rows of a segment begin with.
 func (b *diskBase) within(segment int64) []byte {
 	key := b.prefix[:len(b.prefix):len(b.prefix)]
 	if b.length > 0 {

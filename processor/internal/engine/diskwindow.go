@@ -28,16 +28,8 @@ type DiskWindow[V any] struct {
 	riders    []rider
 	seq       uint64
 	now       int64
-	log       []diskRowChange[V]
+	log       []rowChange[diskRow[V], V]
 	id        []byte // scratch
-}
-
-// diskRowChange is what a row was before a change.
-type diskRowChange[V any] struct {
-	row         *diskRow[V]
-	value       V
-	dead, dirty bool
-	created     bool // there was none
 }
 
 // NewDiskWindow returns an empty store and registers it with t under name. retention is in nanoseconds, at least 1.
@@ -109,7 +101,7 @@ func (s *DiskWindow[V]) touch(r *diskRow[V]) {
 }
 
 func (s *DiskWindow[V]) remember(r *diskRow[V], created bool) {
-	s.log = append(s.log, diskRowChange[V]{row: r, value: r.value, dead: r.dead, dirty: r.dirty, created: created})
+	s.log = append(s.log, rowChange[diskRow[V], V]{row: r, value: r.value, dead: r.dead, dirty: r.dirty, created: created})
 	s.task.note(s)
 }
 

@@ -20,8 +20,8 @@ const nowhere = 1<<positionBits - 1
 func (r *hotRow[V]) ref() uint64 { return refHot | uint64(r.slot) }
 
 // rowChange is what a row was before a change.
-type rowChange[V any] struct {
-	row         *hotRow[V]
+type rowChange[R, V any] struct {
+	row         *R
 	value       V
 	dead, dirty bool
 	created     bool // there was none

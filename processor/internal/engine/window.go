@@ -27,7 +27,7 @@ type Window[V any] struct {
 	now       int64
 	size      int
 	expiry    timeline[uint64] // hashes of keys
-	log       []rowChange[V]
+	log       []rowChange[hotRow[V], V]
 	single    rowList // scratch, as are the others: a list of one row
 	expiring  []uint64
 	key, warm []byte
@@ -118,7 +118,7 @@ func (s *Window[V]) mark(r *hotRow[V], state byte) {
 }
 
 func (s *Window[V]) remember(r *hotRow[V], created bool) {
-	s.log = append(s.log, rowChange[V]{row: r, value: r.value, dead: r.dead, dirty: r.dirty, created: created})
+	s.log = append(s.log, rowChange[hotRow[V], V]{row: r, value: r.value, dead: r.dead, dirty: r.dirty, created: created})
 	s.task.note(s)
 }
 
