@@ -124,7 +124,7 @@ func TestQueryErrors(t *testing.T) {
 	silent.leave(t)
 
 	r := startInstance(t, server, topology, processor.Config{Queries: true})
-	_, err = q.Get(t.Context(), "k")
+	_, err = q.At(0).Get(t.Context(), "k") // which waits until the partition that is asked below is served
 	require.NoError(t, err)
 	for verb, request := range map[string]string{
 		"get": `{"key":"a","limit":0.5}`, "range": `{"limit":1001}`, "windows": `{"key":"a"}`, "put": `{}`, "range ": "", "get ": `{"kee":"a"}`,
