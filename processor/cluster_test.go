@@ -6,10 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap/zaptest"
 
 	"github.com/rossby-streams/rossby/embedded/embeddedtest"
-	"github.com/rossby-streams/rossby/processor"
 	"github.com/rossby-streams/rossby/stream"
 )
 
@@ -23,9 +21,7 @@ func TestClusterLosesServers(t *testing.T) {
 	const n = 6000
 	records := textLines(n)
 	produce(t, client, lines, records[:n/4]...)
-	core := processor.NewApp(client, wordCount(t), processor.Config{
-		StopTimeout: time.Minute, Logger: zaptest.NewLogger(t), // servers have just begun again when it stops
-	})
+	core := newApp(t, client, wordCount(t), false)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan error, 1)

@@ -208,7 +208,7 @@ func TestBoundedRunTakesOverFromTheBusy(t *testing.T) {
 	require.NoError(t, client.CreateTopic(t.Context(), lines.Spec()))
 	const rounds, each = 6, 1_500
 	for i := range rounds {
-		r := startInstance(t, server, wordCount(t), processor.Config{SessionTimeout: 5 * time.Second})
+		r := startInstance(t, server, wordCount(t), processor.Config{})
 		require.Eventually(t, func() bool { return r.tasks() == 8 }, time.Minute, time.Millisecond)
 		records := textLines((i + 1) * each)[i*each:]
 		produce(t, client, lines, records[1:]...)
