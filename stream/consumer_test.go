@@ -232,7 +232,7 @@ func TestConsumerAcrossServerRestarts(t *testing.T) {
 	s := restartable(t)
 	c := clientOf(t, s.connect(t))
 	createTopic(t, c, numbers.Spec())
-	k := newConsumer(t, c, numbers, stream.ConsumerConfig{Group: "g", SessionTimeout: time.Minute, OnLost: func(_ context.Context, parts []int) error {
+	k := newConsumer(t, c, numbers, stream.ConsumerConfig{Group: "g", OnLost: func(_ context.Context, parts []int) error {
 		return fmt.Errorf("partitions %v are lost, and what was not committed is read again", parts)
 	}})
 	const rounds, each = 5, 4000
